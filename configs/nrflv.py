@@ -1,0 +1,208 @@
+"""The Neural Random Field with latent variables, trained by contrastive divergence.
+
+    python launch.py --config=configs/nrflv.py            quick: grey 16x16 patches of photographs that come with
+                                                          scikit-image; nothing is downloaded; about three minutes on
+                                                          2 cores; samples show edges, bars and blobs
+    python launch.py --config=configs/nrflv.py:mnist --config.data.dir=DATA
+                                                          28x28 digits; about an hour on 2 cores
+    python launch.py --config=configs/nrflv.py:cifar --config.data.dir=DATA
+                                                          32x32 colour photographs, small model; hours on 2 cores
+    python launch.py --config=configs/nrflv.py:thesis --config.data.dir=DATA
+                                                          the architecture, sampler and schedule of the thesis on
+                                                          CIFAR-10: 47,500 updates of 500 + 500 steps at batch 128;
+                                                          meant for a GPU, and within 12 GB of memory
+
+DATA is a folder of sets prepared by TensorFlow Datasets.  Every field can be changed on the command line, for example
+`--config.train.lr=3e-4 --config.sampler.name=sghmc`.  The base below is the quick preset; the others list what differs.
+"""
+
+from ml_collections import ConfigDict
+
+from runtime.config import optional, per_layer, select_preset
+
+
+def get_config(preset: str = "quick") -> ConfigDict:
+    """The config of a preset: quick (default), mnist, cifar or thesis."""
+    config = base()
+    select_preset(preset, {"quick": quick, "mnist": mnist, "cifar": cifar, "thesis": thesis})(config)
+    return config
+
+
+def base() -> ConfigDict:
+    """All fields, with the values of the quick preset."""
+    config = ConfigDict()
+    config.seed = 0
+    config.precision = "highest"  # matrix products on accelerators: highest (float32), high (TF32 x 3) or default
+
+    config.data = ConfigDict()
+    config.data.name = "natural"  # natural, tfds:NAME or folder:PATH
+    config.data.dir = optional(str)  # folder of prepared TensorFlow Datasets
+    config.data.size = 16  # pixels
+    config.data.channels = 1
+    config.data.num_train = 20000
+    config.data.contrast = optional(float)  # standard deviation to which each image is stretched, None to leave it
+    config.data.rescale = True  # map grey levels [0, 1] to the range of the image layer
+
+    config.model = ConfigDict()
+    config.model.architecture = patch_architecture(size=16, channels=1)  # or the name of one in nrf/architectures.json
+    config.model.state_activation = "hardtanh"  # hardtanh, hardsig or relu
+    config.model.activation = "swish"  # swish, leaky_relu or relu
+    config.model.weight_norm = True
+    config.model.ff_dynamics = False  # follow -s + f/2 + b instead of the energy gradient
+    config.model.convolution = "auto"  # auto, direct or spectral
+
+    config.initializer = ConfigDict()
+    config.initializer.lr = 0.05
+    config.initializer.weight_norm = True
+
+    config.sampler = samplers()
+
+    config.positive = ConfigDict()
+    config.positive.steps = 20
+    config.positive.poisson = False  # draw the number of steps from a Poisson law
+    config.positive.start = "random"  # latents from: initializer, previous, random or zeros
+    config.positive.stop_threshold = optional(float)  # stop when the energy moved less than this ...
+    config.positive.stop_window = 50  # ... over so many steps ...
+    config.positive.stop_after = 200  # ... and not before so many
+
+    config.negative = ConfigDict()
+    config.negative.steps = 20
+    config.negative.poisson = False
+    config.negative.longest = 40  # no phase is longer, whatever the rules below say
+    config.negative.fresh = "uniform"  # starts outside the buffer: uniform, or initializer (from noise images)
+    config.negative.buffer_size = 2000
+    config.negative.buffer_fraction = 0.95
+    config.negative.growth = 1.0  # lengthen the phase by this factor when its energy stays above the positive one's
+    config.negative.growth_margin = 0.0  # energy per pixel
+    config.negative.growth_window = 200  # batches
+    config.negative.growth_cooldown = 5  # epochs
+    config.negative.growth_first_epoch = 5
+
+    config.train = ConfigDict()
+    config.train.updates = 300
+    config.train.batch = 32
+    config.train.optimizer = "adam"  # adam or sgd
+    config.train.lr = 2e-3
+    config.train.lr_decay = 1.0  # factor per epoch
+    config.train.l2 = 0.5  # weight of the squared energies
+    config.train.per_pixel = True  # energies in the loss: mean per image and pixel, or the sum over the batch
+    config.train.own_clip = False  # the clip of the thesis that belongs to the optimiser (see nrf/optimizers.py)
+    config.train.global_norm = 1.0  # limit of the norm of the gradient of all parameters, 0 for none
+    config.train.max_energy = 1e4  # per pixel; beyond it the run stops as diverged
+
+    config.log = ConfigDict()
+    config.log.every = 10  # updates between lines of metrics
+    config.log.images_every = 50
+    config.log.histograms_every = 0  # 0 for none
+    config.log.checkpoint_every = 50
+    config.log.keep = 2  # latest checkpoints kept, beside the best
+    return config
+
+
+def quick(config: ConfigDict) -> None:
+    """16x16 grey patches: the base as it is, every patch stretched to the same contrast."""
+    config.data.contrast = 0.2
+
+
+def samplers() -> ConfigDict:
+    """One group of options for each sampler; `name` chooses.  Numbers may be tuples with one entry per layer."""
+    config = ConfigDict()
+    config.name = "underdamped"
+    config.gradient_clip = 0.0  # limit of the norm of the states' gradient, 0 for none
+    config.underdamped = ConfigDict(
+        {"step_size": per_layer(0.3), "friction": per_layer(0.3), "temperature": per_layer(0.001), "mass": "diagonal"}
+    )
+    config.langevin = ConfigDict({"step_size": per_layer(0.05), "temperature": per_layer(0.001)})
+    config.sghmc = ConfigDict(
+        {
+            "step_size": per_layer(0.1),
+            "friction": per_layer(0.1),
+            "temperature": per_layer(0.001),
+            "num_burn_in": 10,
+            "mass": "diagonal",
+            "mean_batch_preconditioner": False,
+        }
+    )
+    config.sghmc_thesis = ConfigDict(
+        {
+            "step_size": per_layer(0.1),
+            "friction": per_layer(0.1),
+            "sigma": per_layer(0.0),
+            "min_sq_sigma": per_layer(9e-5),
+            "max_sq_sigma": per_layer(1e-4),
+            "num_burn_in": 100,
+            "scale_grad": 1.0,
+            "mass": "circulant",
+            "mean_batch_preconditioner": False,
+        }
+    )
+    config.adam = ConfigDict({"step_size": per_layer(0.05)})
+    config.nesterov = ConfigDict({"step_size": per_layer(0.05), "momentum": 0.9})
+    config.momentum = ConfigDict({"step_size": per_layer(0.05), "momentum": 0.9})
+    config.sgd = ConfigDict({"step_size": per_layer(0.1)})
+    config.hmc = ConfigDict({"step_size": 0.1, "temperature": 0.001, "num_integration_steps": 5})
+    config.mala = ConfigDict({"step_size": 0.01, "temperature": 0.001})
+    config.nuts = ConfigDict({"step_size": 0.1, "temperature": 0.001, "max_num_doublings": 4})
+    return config
+
+
+def patch_architecture(size: int, channels: int) -> ConfigDict:
+    """A small three-layer model: a latent map as large as the image and a coarse one a quarter as wide."""
+    return ConfigDict(
+        {
+            "state_sizes": ((channels, size, size), (8, size, size), (16, size // 4, size // 4)),
+            "connect": ((1, 2), (0, 1, 2), (1, 2)),
+            "kind": (("conv", "conv"), ("conv", "conv", "conv"), ("conv", "dense")),
+            "base_kernel_padding": (((7, 3), (3, 1)), ((7, 3), (7, 3), (3, 1)), ((7, 3), ())),
+            "main_kernel": (7, 7, 3),
+            "num_layers": (0, 0, 0),
+            "num_ch_base": 16,
+            "growth_rate": 8,
+            "num_ch_initter": 8,
+        }
+    )
+
+
+def mnist(config: ConfigDict) -> None:
+    """28x28 digits."""
+    config.data.update({"name": "tfds:mnist", "size": 28, "channels": 1, "num_train": 60000})
+    config.model.architecture = patch_architecture(size=28, channels=1)
+    config.negative.buffer_size = 5000
+    config.train.updates = 2000
+    config.log.update({"images_every": 100, "checkpoint_every": 100})
+
+
+def cifar(config: ConfigDict) -> None:
+    """32x32 colour photographs, a model small enough for a CPU."""
+    config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3, "num_train": 50000})
+    config.model.architecture = patch_architecture(size=32, channels=3)
+    config.positive.steps = 30
+    config.negative.update({"steps": 30, "longest": 60, "buffer_size": 5000})
+    config.train.updates = 5000
+    config.log.update({"images_every": 100, "checkpoint_every": 100})
+
+
+def thesis(config: ConfigDict) -> None:
+    """The published flags, noise clamp and all: the sampler runs at a temperature of about 0.001 to 0.005."""
+    config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3, "num_train": 50000, "rescale": False})
+    config.model.architecture = "NRFLV_CIFAR_4SL_small_densebackw_wideSL1base"
+    config.initializer.lr = 5e-4
+    config.positive.start = "initializer"
+    config.sampler.name = "sghmc_thesis"
+    config.positive.steps = 500
+    config.negative.update(
+        {"steps": 500, "longest": 2000, "buffer_size": 10000, "growth": 1.25, "fresh": "initializer"}
+    )
+    config.train.update(
+        {
+            "updates": 47500,
+            "batch": 128,
+            "lr": 5e-4,
+            "lr_decay": 0.95,
+            "l2": 1.0,
+            "per_pixel": False,
+            "own_clip": True,
+            "global_norm": 0.0,
+        }
+    )
+    config.log.update({"images_every": 50, "checkpoint_every": 50})

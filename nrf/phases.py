@@ -1,0 +1,126 @@
+"""Sampling phases: a kernel run many times over frozen weights, compiled as one loop.
+
+In the *positive* (clamped) phase the image layer holds data and only the latents move; in the *negative* (free) phase
+every layer moves.  A phase knows nothing of the sampler but `init` and `step`, and nothing of the model but its
+gradient.  Lengths are arrays, so one compiled program serves every length up to `max_steps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nrf.energy import EnergyModel, States, Weights
+
+
+class EarlyStop(NamedTuple):
+    """Stop when the mean energy moved less than `threshold` over `window` steps, not before `after` steps."""
+
+    threshold: float
+    window: int
+    after: int = 200
+
+
+class PhaseResult(NamedTuple):
+    """What a phase leaves behind; L_free is the number of layers that moved."""
+
+    states: States  # all layers, (B, H, W, C)
+    sampler_state: tuple  # the kernel's state after the last step, over the free layers
+    info: tuple  # the kernel's diagnostics of the last step
+    energy_history: jax.Array  # (max_steps,) mean energy per image before each step, NaN beyond the last
+    steps: jax.Array  # int32, steps taken
+
+
+def clip_gradient(gradient: tuple[jax.Array, ...], norm: float) -> tuple[jax.Array, ...]:
+    """Scale all layers by min(1, norm / (|g| + 1e-6)), |g| the Euclidean norm over layers, units and images."""
+    size = jnp.sqrt(sum(jnp.sum(g * g) for g in gradient))
+    factor = jnp.minimum(1.0, norm / (size + 1e-6))
+    return tuple(g * factor for g in gradient)
+
+
+def make_gradient_fn(
+    model: EnergyModel, weights: Weights, image: jax.Array | None = None, gradient_clip: float | None = None
+) -> Callable[[States], tuple[jax.Array, States]]:
+    """gradient_fn(position) -> (energy (B,), dE/dposition) of the free layers, the image held fixed if one is given.
+
+    gradient_clip limits the norm of the gradient of all layers together, a clamped image included.
+    """
+
+    def gradient_fn(position: States) -> tuple[jax.Array, States]:
+        states = position if image is None else (image, *position)
+        skip = 0 if image is None or gradient_clip is not None else 1
+        energy, gradient = model.energy_and_gradient(weights, states, range(skip, len(states)))
+        if gradient_clip is not None:
+            gradient = clip_gradient(gradient, gradient_clip)
+        return energy, gradient[len(gradient) - len(position) :]
+
+    return gradient_fn
+
+
+def make_phase(
+    model: EnergyModel,
+    sampler,
+    *,
+    clamp_image: bool,
+    max_steps: int,
+    gradient_clip: float | None = None,
+    early_stop: EarlyStop | None = None,
+) -> Callable[..., PhaseResult]:
+    """Build run(key, weights, states, num_steps) -> PhaseResult.
+
+    sampler: `init(position, gradient_fn)` and `step(key, state, gradient_fn) -> (state, info)` over the free layers;
+    clamp_image: hold layer 0; num_steps: int or int32 array, cut to max_steps.  The sampler starts anew in every phase.
+    """
+
+    def run(key: jax.Array, weights: Weights, states: States, num_steps) -> PhaseResult:
+        image = states[0] if clamp_image else None
+        gradient_fn = make_gradient_fn(model, weights, image, gradient_clip)
+        state = sampler.init(states[1:] if clamp_image else states, gradient_fn)
+        # The loop carries diagnostics, so their shapes are needed before the first step.
+        info_shape = jax.eval_shape(lambda s: sampler.step(key, s, gradient_fn)[1], state)
+        info = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), info_shape)
+        history = jnp.full((max_steps,), jnp.nan)
+        limit = jnp.minimum(jnp.asarray(num_steps, jnp.int32), max_steps)
+
+        def unfinished(carry):
+            step, _, _, history = carry
+            going = step < limit
+            if early_stop is not None:
+                last = history[jnp.maximum(step - 1, 0)]
+                moved = jnp.abs(last - history[jnp.maximum(step - 1 - early_stop.window, 0)])
+                ready = step > max(early_stop.after, early_stop.window)
+                going &= ~(ready & (moved < early_stop.threshold))
+            return going
+
+        def advance(carry):
+            step, state, _, history = carry
+            state, info = sampler.step(jax.random.fold_in(key, step), state, gradient_fn)
+            return step + 1, state, info, history.at[step].set(jnp.mean(info.energy))
+
+        steps, state, info, history = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), state, info, history))
+        position = tuple(state.position)
+        return PhaseResult(position if image is None else (image, *position), state, info, history, steps)
+
+    return run
+
+
+def uniform_states(key: jax.Array, model: EnergyModel, batch: int) -> States:
+    """Fresh states drawn uniformly from the range of the state activation (unbounded sides end at 1)."""
+    keys = jax.random.split(key, len(model.bounds))
+    return tuple(
+        jax.random.uniform(k, shape, minval=max(low, -1.0), maxval=min(high, 1.0))
+        for k, shape, (low, high) in zip(keys, model.architecture.state_shapes(batch), model.bounds, strict=True)
+    )
+
+
+def noise_images(key: jax.Array, model: EnergyModel, batch: int) -> jax.Array:
+    """Noise images around a random mean per image and channel, within the image bounds: starts for `ff` initialising."""
+    shape = model.architecture.state_shapes(batch)[0]
+    low, high = model.bounds[0]
+    mean_key, noise_key = jax.random.split(key)
+    mean = jax.random.uniform(mean_key, (batch, 1, 1, shape[-1]), minval=low, maxval=high)
+    noise = 0.25 * (high - low) * jax.random.normal(noise_key, shape)
+    return jnp.clip(mean + noise, low, high)

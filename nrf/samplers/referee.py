@@ -1,0 +1,204 @@
+"""The referee: BlackJAX's own HMC, MALA and NUTS on the log density -E/T, one chain per image.
+
+Their acceptance tests make the law exact at any step size, so they judge the samplers that have none.  Every image of
+the batch is a chain with its own acceptance; chains run side by side under `vmap`.
+
+One chain, one call.  The model's gradient is evaluated for a whole batch, and may hold something of each image (the
+clamped pixels of the positive phase), so it cannot be called for one chain alone.  The log density of one chain
+therefore carries its own batching rule: under `vmap` over chains it calls gradient_fn once for all of them.  Its
+derivative is the gradient that gradient_fn returns; nothing is differentiated a second time.
+
+Walls ('reflect').  Chains run in an unbounded space in which the energy is continued evenly across the walls,
+y ↦ E(fold(y)), fold being the reflection of `boundaries`.  The continuation has the symmetry of the walls and so has
+each step, hence fold(y) is a chain of its own whose law is exp(-E/T) restricted to the box, exactly.  Rejecting what
+leaves the box would have the same law, but with thousands of units near their walls nearly everything leaves it.
+
+Step sizes have the units of the project's own samplers at every temperature: `step_size` h of HMC and NUTS is that of
+`underdamped`, ε of MALA that of `langevin`.
+
+Neal, in Handbook of MCMC (2011); Roberts & Tweedie, Bernoulli 1996; Hoffman & Gelman, JMLR 2014.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import blackjax
+import jax
+import jax.numpy as jnp
+from blackjax.base import SamplingAlgorithm
+from blackjax.mcmc.hmc import HMCState
+from blackjax.mcmc.mala import MALAState
+
+from nrf.samplers.base import GradientFn, Position, zeros_like
+from nrf.samplers.boundaries import bounds_per_layer, check_bounds, reflect
+from nrf.samplers.options import check_choice, check_number, is_per_layer, per_layer
+
+ALGORITHMS = ("hmc", "mala", "nuts")
+
+
+class RefereeState(NamedTuple):
+    """Carried from step to step."""
+
+    position: Position  # layers (B, ..., C), units of state, inside the box
+    momentum: Position  # zeros: drawn anew in every step
+    energy: jax.Array  # (B,), energy at the position
+    gradient: Position  # like position, dE/ds at the position
+
+
+class RefereeInfo(NamedTuple):
+    """Diagnostics of one step; energy and gradient belong to the position before it."""
+
+    energy: jax.Array  # (B,), energy of each chain
+    gradient: Position  # like position, energy per unit of state
+    effective_temperature: jax.Array  # (layers,), the temperature
+    acceptance: jax.Array  # scalar in [0, 1], mean acceptance probability of the chains
+    acceptance_per_chain: jax.Array  # (B,)
+    is_divergent: jax.Array  # (B,) bool, an energy error beyond 1000 T; always false for MALA
+    num_gradients: jax.Array  # (B,) int32, gradients that the chain's trajectory asked for
+
+
+def init(position: Position, gradient_fn: GradientFn) -> RefereeState:
+    """State at a position inside the box, with its energy and gradient."""
+    energy, gradient = gradient_fn(position)
+    return RefereeState(position, zeros_like(position), energy, gradient)
+
+
+def make_logdensity(
+    gradient_fn: GradientFn, position: Position, temperature: Any, bounds: Any = None, boundary: str = "reflect"
+):
+    """logdensity(position of one chain) -> -E/T, only for use under `vmap` over all the chains of `position`.
+
+    position: layers (B, ..., C), for their shapes; one chain's position lacks the batch axis, and may lie outside the
+    box.
+    """
+
+    def batched(position):
+        layers, structure = jax.tree.flatten(position)
+        walls = bounds_per_layer(bounds, boundary, len(layers))
+        folded = [reflect(s, wall) for s, wall in zip(layers, walls, strict=True)]
+        energy, gradient = gradient_fn(jax.tree.unflatten(structure, [s for s, _ in folded]))
+        # Across a wall the continued energy runs backwards.
+        slopes = [
+            jnp.where(turned, g, -g) / temperature
+            for g, (_, turned) in zip(jax.tree.leaves(gradient), folded, strict=True)
+        ]
+        return -energy / temperature, jax.tree.unflatten(structure, slopes)
+
+    # Weights and images that gradient_fn closes over must reach BlackJAX's loops as arguments: a batching rule runs
+    # after the loop is traced, too late for JAX to find what it closes over.
+    closed, shapes = jax.make_jaxpr(batched, return_shape=True)(position)
+    structure = jax.tree.structure(shapes)
+    chains = len(jax.tree.leaves(position)[0])
+
+    def for_all_chains(position, constants):
+        results = jax.core.eval_jaxpr(closed.jaxpr, constants, *jax.tree.leaves(position))
+        return jax.tree.unflatten(structure, results)
+
+    @jax.custom_batching.custom_vmap
+    def for_one_chain(position, constants):
+        repeated = jax.tree.map(lambda x: jnp.broadcast_to(x, (chains, *x.shape)), position)
+        return jax.tree.map(lambda x: x[0], for_all_chains(repeated, constants))
+
+    @for_one_chain.def_vmap
+    def _(axis_size, in_batched, position, constants):
+        whole = jax.tree.map(
+            lambda x, has_batch: x if has_batch else jnp.broadcast_to(x, (axis_size, *x.shape)), position, in_batched[0]
+        )
+        results = for_all_chains(whole, constants)
+        return results, jax.tree.map(lambda _: True, results)
+
+    @jax.custom_vjp
+    def value(position, constants):
+        return for_one_chain(position, constants)[0]
+
+    def pull_back(slope, scale):
+        return jax.tree.map(lambda x: scale * x, slope), None
+
+    value.defvjp(for_one_chain, pull_back)
+    return lambda position: value(position, closed.consts)
+
+
+def build_kernel(
+    algorithm: str,
+    step_size: float = 0.1,
+    temperature: float = 1.0,
+    num_integration_steps: int = 10,
+    max_num_doublings: int = 6,
+    inverse_mass: Any = 1.0,
+    bounds: Any = None,
+    boundary: str = "reflect",
+):
+    """Build kernel(key, state, gradient_fn, temperature=None) -> (state, info), sampling exp(-E/T) exactly.
+
+    algorithm: 'hmc', 'mala' or 'nuts'; step_size: h (HMC, NUTS; units of state per sqrt(energy)) or ε (MALA; units of
+    state² per energy); temperature T: units of energy; num_integration_steps: leapfrog steps of HMC;
+    max_num_doublings: NUTS makes at most 2^n leapfrog steps; inverse_mass: a value or one per layer that moves (HMC,
+    NUTS); bounds: see `boundaries`; boundary: 'reflect' or 'none' (clamping has no law to accept by).
+    Raises ValueError for values out of range.
+    """
+    check_choice("algorithm", algorithm, ALGORITHMS)
+    if is_per_layer(step_size) or is_per_layer(temperature):
+        name = "step_size" if is_per_layer(step_size) else "temperature"
+        raise ValueError(f"sampler option {name!r} must be one number for {algorithm!r}, the same in all layers.")
+    check_number("step_size", step_size, above=0)
+    check_number("temperature", temperature, above=0)
+    check_number("num_integration_steps", num_integration_steps, at_least=1)
+    check_number("max_num_doublings", max_num_doublings, at_least=1)
+    check_number("inverse_mass", inverse_mass, above=0)
+    check_bounds(bounds, boundary, allowed=("reflect", "none"))
+
+    def kernel(key: jax.Array, state: RefereeState, gradient_fn: GradientFn, temperature=temperature):
+        logdensity = make_logdensity(gradient_fn, state.position, temperature, bounds, boundary)
+        layers, structure = jax.tree.flatten(state.position)
+        walls = bounds_per_layer(bounds, boundary, len(layers))
+        logp = -state.energy / temperature
+        slope = jax.tree.map(lambda g: -g / temperature, state.gradient)
+        keys = jax.random.split(key, len(state.energy))
+        masses = per_layer("inverse_mass", inverse_mass, len(layers))
+        metric = jnp.concatenate(
+            [jnp.full(s[0].size, m, s.dtype) for s, m in zip(layers, masses, strict=True)]
+        )
+        # BlackJAX's kinetic energy is that of temperature 1: momenta are smaller by sqrt(T), times longer by it.
+        if algorithm == "mala":
+            settings = (step_size * temperature,)
+        else:
+            length = num_integration_steps if algorithm == "hmc" else max_num_doublings
+            settings = (step_size * jnp.sqrt(temperature), metric, length)
+        step = {"hmc": blackjax.hmc, "mala": blackjax.mala, "nuts": blackjax.nuts}[algorithm].build_kernel()
+        chain_state = MALAState if algorithm == "mala" else HMCState
+        chains, diagnostics = jax.vmap(lambda k, s: step(k, s, logdensity, *settings))(
+            keys, chain_state(state.position, logp, slope)
+        )
+
+        folded = [reflect(s, wall) for s, wall in zip(jax.tree.leaves(chains.position), walls, strict=True)]
+        gradient = [
+            temperature * jnp.where(turned, g, -g)
+            for g, (_, turned) in zip(jax.tree.leaves(chains.logdensity_grad), folded, strict=True)
+        ]
+        position = jax.tree.unflatten(structure, [s for s, _ in folded])
+        new = RefereeState(
+            position, state.momentum, -temperature * chains.logdensity, jax.tree.unflatten(structure, gradient)
+        )
+        rate = diagnostics.acceptance_rate
+        info = RefereeInfo(
+            state.energy,
+            state.gradient,
+            jnp.full(len(layers), temperature, jnp.float32),
+            jnp.mean(rate).astype(jnp.float32),
+            rate,
+            getattr(diagnostics, "is_divergent", jnp.zeros(rate.shape, bool)),
+            jnp.broadcast_to(jnp.asarray(getattr(diagnostics, "num_integration_steps", 1), jnp.int32), rate.shape),
+        )
+        return new, info
+
+    return kernel
+
+
+def as_top_level_api(gradient_fn: GradientFn, **options) -> SamplingAlgorithm:
+    """The sampler for one target: init(position), step(key, state).  Options as in `build_kernel`."""
+    kernel = build_kernel(**options)
+    return SamplingAlgorithm(
+        lambda position, rng_key=None: init(position, gradient_fn),
+        lambda key, state: kernel(key, state, gradient_fn),
+    )

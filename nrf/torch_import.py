@@ -1,0 +1,200 @@
+"""Read models of the original PyTorch program: its `.pt` checkpoints, or plain arrays under torch's parameter names.
+
+Layouts differ: torch keeps convolutions as (out, in, k, k), transposed ones as (in, out, k, k) and dense ones as
+(out, in); here they are (k, k, in, out) and (in, out).  Weight normalisation (`weight_g`, `weight_v`) and spectral
+normalisation (`weight_orig`, `weight_u`) keep their factors.  State biases (1, C*H*W) become (H, W, C).
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from nrf.architecture import Architecture
+from runtime.config import ConfigError
+
+_ALIAS = re.compile(r"(cctb_blocks\.\d+|sides\.\d+\.[02])\.block\.")
+
+
+def read_checkpoint(path: str | pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
+    """Parameter tables of a checkpoint of the original program: {'model': {...}, 'initializer': {...}}.
+
+    Finds every table of tensors in the file, whatever it was called, by the names of its entries; a table that the file
+    lacks is left out.  Needs torch, reads with `weights_only`.  Raises ConfigError when the file holds neither.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise ConfigError(
+            f"reading {path} needs PyTorch, which is not installed; run 'pip install torch', or save the tensors as "
+            "numpy arrays under the same names with numpy.savez and pass that file"
+        ) from None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ConfigError(f"no checkpoint at {path}") from None
+    except Exception as error:  # torch raises many kinds for a damaged or foreign file
+        raise ConfigError(f"{path} cannot be read as a PyTorch checkpoint ({str(error).splitlines()[0]})") from None
+    tables = {}
+    for table in _tables(content):
+        if any(name.startswith("quadratic_nets.") for name in table):
+            tables["model"] = table
+        elif any(name.startswith("enc.cctb_blocks.") for name in table):
+            tables["initializer"] = table
+    if not tables:
+        raise ConfigError(f"{path} holds neither a model ('quadratic_nets...') nor an initialiser ('enc.cctb_blocks...')")
+    return tables
+
+
+def _tables(content) -> list[dict[str, np.ndarray]]:
+    if not isinstance(content, Mapping):
+        return []
+    tensors = {k.removeprefix("module."): v for k, v in content.items() if isinstance(k, str) and hasattr(v, "detach")}
+    found = [{k: v.detach().cpu().numpy() for k, v in tensors.items()}] if tensors else []
+    for value in content.values():
+        found += _tables(value)
+    return found
+
+
+def energy_variables(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> dict:
+    """Variables of `make_energy(architecture)` from arrays under torch's names.
+
+    Raises ConfigError naming the first array that is missing, unknown or of the wrong shape for this architecture.
+    """
+    variables: dict = {"params": {}, "spectral": {}}
+    for name, array in arrays.items():
+        if _ALIAS.search(name):
+            continue
+        path, value, collection = _energy_entry(architecture, name, np.asarray(array))
+        _insert(variables[collection], path, value)
+    if not variables["spectral"]:
+        del variables["spectral"]
+    return variables
+
+
+def initializer_variables(arrays: Mapping[str, np.ndarray]) -> dict:
+    """Variables of the initialiser network from arrays under torch's names."""
+    params: dict = {}
+    for name, array in arrays.items():
+        if _ALIAS.search(name):
+            continue
+        path, value = _initializer_entry(name, np.asarray(array))
+        _insert(params, path, value)
+    return {"params": params}
+
+
+def check_matches(variables: dict, template: dict, source: str) -> dict:
+    """Return `variables` in the structure of `template`; ConfigError naming the first difference between the two."""
+    ours, theirs = _flat(variables), _flat(template)
+    for path in theirs:
+        if path not in ours:
+            raise ConfigError(f"{source} lacks '{'/'.join(path)}', which this architecture needs")
+        if tuple(ours[path].shape) != tuple(theirs[path].shape):
+            raise ConfigError(
+                f"{source}: '{'/'.join(path)}' has shape {tuple(ours[path].shape)} but this architecture needs "
+                f"{tuple(theirs[path].shape)}"
+            )
+    for path in ours:
+        if path not in theirs:
+            raise ConfigError(f"{source} holds '{'/'.join(path)}', which this architecture does not have")
+    return variables
+
+
+def _flat(tree: Mapping, prefix: tuple[str, ...] = ()) -> dict:
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, (*prefix, key)))
+        else:
+            flat[(*prefix, key)] = value
+    return flat
+
+
+def _insert(tree: dict, path: tuple[str, ...], value: np.ndarray) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = jnp.asarray(value, jnp.float32)
+
+
+def _energy_entry(architecture: Architecture, name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, str]:
+    if match := re.fullmatch(r"biases\.(\d+)\.weight", name):
+        layer = architecture.layers[int(match[1])] if int(match[1]) < len(architecture.layers) else None
+        if layer is None or array.size != layer.units:
+            raise ConfigError(f"'{name}' of {array.size} values does not fit architecture '{architecture.name}'")
+        value = array.reshape(layer.channels, *layer.size).transpose(1, 2, 0)
+        return (f"bias_{match[1]}",), value, "params"
+    match = re.fullmatch(r"quadratic_nets\.(\d+)\.(densecctblock|fc_net)\.(.+)", name)
+    if not match or int(match[1]) >= len(architecture.layers):
+        raise ConfigError(f"'{name}' is not a parameter of architecture '{architecture.name}'")
+    net, rest = f"net_{match[1]}", match[3]
+    if match[2] == "fc_net":
+        if dense := re.fullmatch(r"net\.(\d+)\.(\w+)", rest):
+            return (net, "dense", *_dense_path(int(dense[1]) // 2, dense[2])), _dense_value(dense[2], array), "params"
+    elif part := re.fullmatch(r"base_cctls\.(\d+)\.0\.(conv|conv_T)\.(\w+)", rest):
+        return _cct(part[2], part[3], array, net, f"base_{part[1]}")
+    elif part := re.fullmatch(r"top_net\.0\.cctb_blocks\.(\d+)\.cct_layer\.(conv|conv_T)\.(\w+)", rest):
+        return _cct(part[2], part[3], array, net, f"block_{part[1]}", "cct")
+    elif part := re.fullmatch(r"top_net\.0\.cctb_blocks\.(\d+)\.one_by_one_conv\.(\w+)", rest):
+        return (net, f"block_{part[1]}", "squeeze", *_pointwise_path(part[2])), _pointwise_value(array), "params"
+    elif part := re.fullmatch(r"top_net\.1\.conv\.(\w+)", rest):
+        return _cct("conv", part[1], array, net, "main")
+    elif part := re.fullmatch(r"top_net\.([01])\.(weight|bias)", rest):
+        where = "merge" if part[1] == "0" else "out"
+        return (net, where, *_pointwise_path(part[2])), _pointwise_value(array), "params"
+    raise ConfigError(f"'{name}' is not a parameter that this importer knows")
+
+
+def _initializer_entry(name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    if part := re.fullmatch(r"enc\.cctb_blocks\.(\d+)\.(.+)", name):
+        where, rest = (f"encoder_{part[1]}",), part[2]
+    elif part := re.fullmatch(r"sides\.(\d+)\.([02])\.(.+)", name):
+        where, rest = (f"side_{part[1]}_{'first' if part[2] == '0' else 'second'}",), part[3]
+    elif part := re.fullmatch(r"sides\.(\d+)\.3\.(\w+)", name):
+        return (f"side_{part[1]}_out", *_pointwise_path(part[2])), _pointwise_value(array)
+    else:
+        raise ConfigError(f"'{name}' is not a parameter of the initialiser network")
+    if squeeze := re.fullmatch(r"one_by_one_conv\.(\w+)", rest):
+        return (*where, "squeeze", *_pointwise_path(squeeze[1])), _pointwise_value(array)
+    if cct := re.fullmatch(r"cct_layer\.(conv|conv_T)\.(\w+)", rest):
+        path, value, _ = _cct(cct[1], cct[2], array, *where, "cct")
+        return path, value
+    raise ConfigError(f"'{name}' is not a parameter of the initialiser network")
+
+
+def _cct(half: str, leaf: str, array: np.ndarray, *where: str) -> tuple[tuple[str, ...], np.ndarray, str]:
+    ours = "conv" if half == "conv" else "transposed"
+    if leaf == "bias":
+        return (*where, f"{ours}_bias"), array, "params"
+    if leaf == "weight_g":
+        return (*where, ours, "scale"), array.reshape(-1), "params"
+    if leaf == "weight_u":
+        return (*where, ours, "u"), array, "spectral"
+    if leaf in ("weight", "weight_v", "weight_orig"):
+        # Either way the result is (k, k, in, out).
+        order = (2, 3, 1, 0) if half == "conv" else (2, 3, 0, 1)
+        return (*where, ours, "kernel"), array.transpose(order), "params"
+    raise ConfigError(f"'{leaf}' of a convolution is not a name that this importer knows")
+
+
+def _pointwise_path(leaf: str) -> tuple[str]:
+    return ("kernel",) if leaf == "weight" else ("bias",)
+
+
+def _pointwise_value(array: np.ndarray) -> np.ndarray:
+    return array[:, :, 0, 0].T if array.ndim == 4 else array
+
+
+def _dense_path(index: int, leaf: str) -> tuple[str, ...]:
+    if leaf == "bias":
+        return (f"bias_{index}",)
+    return (f"layer_{index}", "scale" if leaf == "weight_g" else "kernel")
+
+
+def _dense_value(leaf: str, array: np.ndarray) -> np.ndarray:
+    if leaf == "weight_g":
+        return array.reshape(-1)
+    return array.T if array.ndim == 2 else array

@@ -1,0 +1,192 @@
+"""The training run: one folder, one loop, nothing lost.
+
+`train(config, workdir)` leaves in the run folder
+
+    config.json             the config, package versions and git revision
+    metrics.jsonl           one line of numbers every `log.every` updates; the same in `tensorboard/`
+    checkpoints/            the latest states and the one whose samples were most like the data
+    images/                 sample sheets and the training curves, refreshed while it runs
+
+and goes on from the last whole checkpoint when it is called again with the same folder.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from nrf import figures
+from nrf.update import Samples, Trainer, TrainState, make_trainer, to_states
+from runtime import devices
+from runtime.checkpoint import Checkpoints
+from runtime.config import check_same, save_config
+from runtime.images import ImageSet, batch_indices, load_images
+from runtime.interrupt import stop_on_signal
+from runtime.metrics import MetricsWriter, NonFiniteError, Progress, check_finite, read_metrics
+
+# What may differ when a run goes on: how long it is and how much of it is written down.
+MAY_CHANGE = ("train.updates", "log", "data.dir")
+SHEET = 64  # images on a sample sheet
+
+
+class Run(NamedTuple):
+    """What the loop works with."""
+
+    config: ConfigDict
+    folder: pathlib.Path
+    images: ImageSet  # states of the image layer, float32
+    trainer: Trainer
+    mesh: Mesh
+
+
+def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+    """Train the model of `config` in `workdir`, from its last checkpoint if there is one.
+
+    Returns the last metrics.  Raises ConfigError for configs that cannot work, NonFiniteError when numbers stop being
+    finite or an energy exceeds train.max_energy, naming the update, the layer and the last good checkpoint.
+    """
+    run = prepare_run(config, pathlib.Path(workdir))
+    checkpoints = open_checkpoints(config, run.folder)
+    state, start = restore_or_create(run, checkpoints)
+    update = jax.jit(run.trainer.update, donate_argnums=0)
+    evaluate = jax.jit(run.trainer.evaluate)
+    metrics: dict[str, Any] = {}
+    log, updates = config.log, config.train.updates
+    writer = MetricsWriter(run.folder, resume_step=start)
+    with checkpoints, writer, stop_on_signal() as stop, Progress(updates, start, "training") as progress:
+        for step in range(start + 1, updates + 1):
+            state, found, samples = update(state, next_batch(run, step - 1))
+            check_health(config, step, found, checkpoints)
+            ends = step == updates or stop.requested
+            if step % log.every == 0 or step % log.images_every == 0 or ends or step == 1:
+                metrics = {name: float(value) for name, value in found.items()}
+                if step % log.images_every == 0 or ends:
+                    metrics |= look(run, step, state, samples, evaluate)
+                writer.write(step, metrics)
+                if log.histograms_every and step % log.histograms_every == 0:
+                    writer.write(step, histograms(samples))
+            progress.update(step, f"gap {float(found['energy/gap']):+.4f}")
+            if step % log.checkpoint_every == 0 or ends:
+                checkpoints.save(step, state, metrics)
+            if step % log.images_every == 0 or ends:
+                figures.training_curves(read_metrics(run.folder), run.folder / "images" / "curves.png", config.data.name)
+            if ends:
+                break
+    if stop.requested and step < updates:
+        print(f"stopped after update {step}; the same command goes on from there")
+    return metrics
+
+
+def prepare_run(config: ConfigDict, folder: pathlib.Path) -> Run:
+    """Check the config, load the images, build the functions and open the run folder."""
+    devices.set_matmul_precision(config.precision)
+    mesh = devices.make_mesh()
+    devices.check_divides(config.train.batch, mesh)
+    devices.check_divides(config.negative.buffer_size, mesh)
+    data = config.data
+    images = load_images(
+        data.name, data_dir=data.dir, size=data.size, channels=data.channels, num_train=data.num_train,
+        contrast=data.contrast, seed=config.seed,
+    )  # fmt: skip
+    trainer = make_trainer(config, len(images.train))
+    scaled = [to_states(part, trainer.model, data.rescale) for part in (images.train, images.test)]
+    if (folder / "config.json").exists():
+        check_same(config, folder, MAY_CHANGE)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    save_config(config, folder)
+    return Run(config, folder, ImageSet(*scaled, images.name), trainer, mesh)
+
+
+def open_checkpoints(config: ConfigDict, folder: pathlib.Path) -> Checkpoints:
+    """The checkpoints of a training run; the best is the one whose samples were most like the data."""
+    return Checkpoints(folder / "checkpoints", keep_last=config.log.keep, best_metric="samples/spectrum_distance")
+
+
+def restore_or_create(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, int]:
+    """The state to start from, on its devices, and the number of updates it has behind it."""
+    create = run.trainer.create_state
+    key = jax.random.key(run.config.seed)
+    shapes = jax.eval_shape(create, key)
+    placed = jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        shapes,
+        shardings(shapes, run.mesh),
+    )
+    if checkpoints.steps():
+        step, state = checkpoints.restore(placed)
+        print(f"going on after update {step} of {run.config.train.updates}")
+        return state, step
+    # A hundred small random draws, run once: compiling them without optimisation is three times faster overall.
+    quickly = {"xla_backend_optimization_level": 0}
+    return jax.jit(create, out_shardings=shardings(shapes, run.mesh), compiler_options=quickly)(key), 0
+
+
+def shardings(state: TrainState, mesh: Mesh) -> TrainState:
+    """Where each part of the state lives: buffer and latents cut along their first axis, all else on every device."""
+    whole, cut = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(devices.BATCH_AXIS))
+    places = jax.tree.map(lambda _: whole, state)
+    buffer = places.buffer._replace(states=tuple(cut for _ in state.buffer.states))
+    return places._replace(buffer=buffer, latents=tuple(cut for _ in state.latents))
+
+
+def next_batch(run: Run, step: int) -> jax.Array:
+    """Training images of the update after `step`, shared out over the devices; a function of seed and step alone."""
+    index = batch_indices(run.config.seed, step, run.config.train.batch, len(run.images.train))
+    return devices.shard_batch(run.images.train[index], run.mesh)
+
+
+def check_health(config: ConfigDict, step: int, metrics: dict, checkpoints: Checkpoints) -> None:
+    """Stop with a clear message when a number is not finite or an energy runs away."""
+    saved = checkpoints.steps()
+    good = f"the last good checkpoint is that of update {saved[-1]}" if saved else "no checkpoint was written yet"
+    advice = f"{good}; go on from it with a smaller train.lr or sampler step size in a new folder"
+    try:
+        check_finite(step, metrics)
+    except NonFiniteError as error:
+        raise NonFiniteError(f"the training diverged at {error}; {advice}") from None
+    for phase in ("positive", "negative"):
+        energy = float(metrics[f"energy/{phase}"])
+        if abs(energy) > config.train.max_energy:
+            raise NonFiniteError(
+                f"the training diverged at update {step}: the energy of the {phase} phase is {energy:.3g} per pixel, "
+                f"beyond train.max_energy = {config.train.max_energy:g}; {advice}"
+            )
+
+
+def look(run: Run, step: int, state: TrainState, samples: Samples, evaluate) -> dict[str, float]:
+    """Draw the sample sheet and measure how far samples are from held-out images; returns the measures."""
+    bounds = run.trainer.model.bounds[0]
+    test = run.images.test
+    rng = np.random.default_rng([run.config.seed, step])
+    held_out = test[rng.choice(len(test), run.config.train.batch, replace=len(test) < run.config.train.batch)]
+    size = int(state.buffer.size)
+    stored = np.asarray(state.buffer.states[0][max(size - 4 * SHEET, 0) : size])
+    reference = test[: 4 * SHEET]
+    noise = np.clip(rng.normal(reference.mean(), reference.std(), stored.shape), *bounds)
+    panels = {
+        "data": np.asarray(samples.positive[0])[:SHEET],
+        "samples (end of the negative phase)": stored[-SHEET:],
+        "noise": noise[:SHEET],
+    }
+    title = f"{run.config.data.name}, update {step}"
+    figures.sample_sheet(panels, run.folder / "images" / f"samples_{step:07d}.png", title, bounds)
+    figures.sample_sheet(panels, run.folder / "images" / "samples.png", title, bounds)
+    measures = {name: float(v) for name, v in evaluate(state, devices.shard_batch(held_out, run.mesh)).items()}
+    return measures | {
+        "samples/spectrum_distance": figures.spectrum_distance(stored, reference),
+        "samples/noise_distance": figures.spectrum_distance(noise, reference),
+    }
+
+
+def histograms(samples: Samples) -> dict[str, np.ndarray]:
+    """States of every layer at the end of both phases, for TensorBoard."""
+    return {
+        f"histogram/{phase}/layer_{layer}": np.asarray(state)
+        for phase, states in samples._asdict().items()
+        for layer, state in enumerate(states)
+    }

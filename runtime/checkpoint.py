@@ -1,0 +1,285 @@
+"""Checkpoints: everything a run carries from step to step, restored bit for bit or not at all.
+
+Arrays are written by Orbax into one folder a step, with a manifest of checksums (`runtime.manifest`) written last:
+
+    checkpoints/step_00000200/tree/…            Orbax's files; `orbax.checkpoint` reads them alone as well
+    checkpoints/step_00000200/manifest.json     checksums, metrics, and type and shape of every leaf
+
+A step is written under another name and renamed when it is complete and on disk. A run that is killed at any moment
+therefore leaves complete steps and a hidden folder that the next run removes. Older steps are removed after the new one
+is complete. A step whose files were altered or cut short since is recognised and the one before it is used instead.
+
+A tree may hold JAX and NumPy arrays, typed random keys, Python numbers and any registered container (dicts, tuples,
+NamedTuples, optimiser states); `runtime.tree_storage` says how each is kept.
+"""
+
+import errno
+import logging
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+from jax.experimental import multihost_utils
+
+from runtime.config import RunError
+from runtime.manifest import DamagedError, read_manifest, sync_folder, verify, write_manifest
+from runtime.tree_storage import Leaf, MismatchError, describe, load_nested, restore_tree, write_tree
+
+STEP, INCOMING, REPLACED, REMOVED = "step_", ".incoming_", ".replaced_", ".removed_"
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointError(RunError):
+    """A checkpoint cannot be written or read; the message names the step and what to do."""
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+      directory: folder that holds them; made if it is missing.
+      keep_last: number of latest steps to keep.
+      keep_best: keep the step with the best metric as well.
+      best_metric: name, among the metrics given to `save`, of the one that counts.
+      best_mode: whether a large or a small value is good.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        keep_last: int = 2,
+        keep_best: bool = True,
+        best_metric: str = "loss",
+        best_mode: Literal["min", "max"] = "min",
+    ):
+        if keep_last < 1 or best_mode not in ("min", "max"):
+            raise ValueError(f"keep_last is {keep_last} and must be >= 1; best_mode is {best_mode!r}: 'min' or 'max'")
+        self.directory = Path(directory).absolute()
+        self.keep_last, self.keep_best = keep_last, keep_best
+        self.best = {"metric": best_metric, "mode": best_mode}
+        self._damaged: set[int] = set()
+        if jax.process_index() == 0:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            _tidy(self.directory)
+        _barrier("checkpoints open")
+
+    def save(self, step: int, tree: Any, metrics: Mapping[str, float] | None = None) -> None:
+        """Writes a tree as the checkpoint of a step, replacing one of the same step; returns when it is on disk.
+
+        Args:
+          step: number of completed steps.
+          tree: pytree of arrays, typed keys and Python numbers.
+          metrics: scalars to keep with it, one of which may decide whether it is the best.
+
+        Raises:
+          CheckpointError: it could not be written; the earlier checkpoints are as they were.
+        """
+        content = {
+            "step": step,
+            "metrics": {name: float(value) for name, value in (metrics or {}).items()},
+            "best": self.best,
+            "leaves": [leaf._asdict() for leaf in describe(tree)],
+        }
+        incoming = self.directory / f"{INCOMING}{_step_name(step)}"
+        try:
+            if jax.process_index() == 0:
+                shutil.rmtree(incoming, ignore_errors=True)
+                incoming.mkdir()
+            _barrier(f"checkpoint {step} begun")
+            write_tree(_tree_folder(incoming), tree)
+            if jax.process_index() == 0:
+                write_manifest(incoming, content)
+                self._publish(incoming, step)
+        except BaseException as error:
+            shutil.rmtree(incoming, ignore_errors=True)
+            if isinstance(error, Exception):
+                raise self._save_error(step, tree, error) from error
+            raise
+        self._damaged.discard(step)
+        if jax.process_index() == 0:
+            self._prune()
+        _barrier(f"checkpoint {step} complete")
+
+    def restore(self, template: Any, step: int | None = None) -> tuple[int, Any]:
+        """Returns the step and the tree of the latest undamaged checkpoint, or of a given step.
+
+        Args:
+          template: a tree like the saved one; gives containers, and each array's sharding. Arrays may stand as
+            `jax.ShapeDtypeStruct`.
+          step: the step to restore; None: the latest one that is whole, with a warning for each that is not.
+
+        Raises:
+          CheckpointError: no checkpoint, none (or not the given one) is whole, or it holds another tree: names the
+            first leaf that differs.
+        """
+        candidates = _step_folders(self.directory)[::-1] if step is None else [step]
+        found, content = _first_whole(self.directory, candidates, self._damaged)
+        try:
+            folder = _tree_folder(self.directory / _step_name(found))
+            return found, restore_tree(folder, _saved_leaves(content), template)
+        except MismatchError as error:
+            where = f"the checkpoint of step {found} in {self.directory}"
+            raise CheckpointError(f"{where} is of another model or config: {error}") from error
+
+    def steps(self) -> list[int]:
+        """Returns the steps with a finished checkpoint that was not found damaged, in rising order."""
+        return sorted(set(_contents(self.directory)) - self._damaged)
+
+    def best_step(self) -> int | None:
+        """Returns the step with the best metric, or None while no checkpoint has it."""
+        contents = _contents(self.directory)
+        return _best_step({step: contents[step] for step in contents if step not in self._damaged})
+
+    def close(self) -> None:
+        """Waits for all processes, so that none leaves while another still writes."""
+        _barrier("checkpoints close")
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def _publish(self, incoming: Path, step: int) -> None:
+        # A folder cannot replace another in one move: the old one steps aside, and `_tidy` brings it back after a kill
+        # between the two moves.
+        target = self.directory / _step_name(step)
+        aside = self.directory / f"{REPLACED}{_step_name(step)}"
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            target.rename(aside)
+        incoming.rename(target)
+        sync_folder(self.directory)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _prune(self) -> None:
+        steps = self.steps()
+        kept = {*steps[-self.keep_last :], *self._damaged}
+        if self.keep_best:
+            kept.add(self.best_step())
+        for step in set(steps) - kept:
+            _remove(self.directory / _step_name(step))
+
+    def _save_error(self, step: int, tree: Any, error: Exception) -> CheckpointError:
+        reason = f"{type(error).__name__}: {error}"
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            needed = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(tree)) / 2**20
+            free = shutil.disk_usage(self.directory).free / 2**20
+            reason = f"the disk is full (it takes up to {needed:.0f} MiB, {free:.0f} MiB are free)"
+        return CheckpointError(
+            f"could not write the checkpoint of step {step} in {self.directory}: {reason}; "
+            f"the earlier checkpoints are untouched (steps: {_listed(self.steps())})"
+        )
+
+
+def read_tree(directory: str | os.PathLike, step: int | Literal["best", "latest"] | None = None) -> dict[str, Any]:
+    """Returns a checkpoint as nested dicts of NumPy arrays and Python numbers, without a template.
+
+    Containers of every kind become dicts: items of a tuple are named '0', '1', …; random keys become their key data.
+
+    Args:
+      directory: the folder of a run's checkpoints.
+      step: number of the step, 'best', or 'latest' (the default).
+
+    Raises:
+      CheckpointError: there is no such step, or it is damaged.
+    """
+    directory = Path(directory).absolute()
+    if step in (None, "latest"):
+        candidates = _step_folders(directory)[::-1]
+    else:
+        chosen = _best_step(_contents(directory)) if step == "best" else step
+        candidates = [] if chosen is None else [chosen]
+    found, content = _first_whole(directory, candidates, set())
+    return load_nested(_tree_folder(directory / _step_name(found)), _saved_leaves(content))
+
+
+def _first_whole(directory: Path, candidates: list[int], damaged: set[int]) -> tuple[int, dict[str, Any]]:
+    """Returns the first of some steps that is whole, with its manifest's content; adds those before it to `damaged`."""
+    reasons = []
+    for step in candidates:
+        folder = directory / _step_name(step)
+        if not folder.is_dir():
+            continue
+        try:
+            content = read_manifest(folder)
+            verify(folder)
+        except DamagedError as error:
+            reasons.append(f"the checkpoint of step {step} in {directory} is damaged ({error})")
+            damaged.add(step)
+            continue
+        for reason in reasons:
+            logger.warning("%s: step %d is used instead", reason, step)
+        return step, content
+    missing = f"there is no such checkpoint in {directory}"
+    others = sorted(set(_contents(directory)) - damaged)
+    raise CheckpointError(f"{'; '.join(reasons) or missing}; other finished steps: {_listed(others)}")
+
+
+def _listed(steps: list[int]) -> str:
+    return ", ".join(map(str, steps)) or "none"
+
+
+def _saved_leaves(content: dict[str, Any]) -> list[Leaf]:
+    return [Leaf(tuple(leaf["path"]), leaf["kind"], leaf["dtype"], tuple(leaf["shape"])) for leaf in content["leaves"]]
+
+
+def _tree_folder(folder: Path) -> Path:
+    return folder / "tree"
+
+
+def _step_name(step: int) -> str:
+    return f"{STEP}{step:08d}"
+
+
+def _step_folders(directory: Path) -> list[int]:
+    names = (path.name.removeprefix(STEP) for path in directory.glob(f"{STEP}*"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _contents(directory: Path) -> dict[int, dict[str, Any]]:
+    """Returns the manifests of the finished steps, without verifying the files they list."""
+    contents = {}
+    for step in _step_folders(directory):
+        try:
+            contents[step] = read_manifest(directory / _step_name(step))
+        except DamagedError:
+            continue
+    return contents
+
+
+def _best_step(contents: dict[int, dict[str, Any]]) -> int | None:
+    scores = {}
+    for step, content in contents.items():
+        score = content["metrics"].get(content["best"]["metric"], math.nan)
+        if not math.isnan(score):
+            scores[step] = score if content["best"]["mode"] == "max" else -score
+    return max(scores, key=scores.get, default=None)
+
+
+def _tidy(directory: Path) -> None:
+    """Removes what an interrupted save or removal left, and brings back a step whose replacement did not arrive."""
+    for aside in directory.glob(f"{REPLACED}*"):
+        target = directory / aside.name.removeprefix(REPLACED)
+        if not target.exists():
+            aside.rename(target)
+    for prefix in (INCOMING, REPLACED, REMOVED):
+        for folder in directory.glob(f"{prefix}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    # Renamed first, so that a half-removed step is not found as a damaged one.
+    removed = folder.with_name(REMOVED + folder.name)
+    folder.rename(removed)
+    shutil.rmtree(removed, ignore_errors=True)
+
+
+def _barrier(name: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)

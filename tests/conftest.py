@@ -1,0 +1,58 @@
+"""Fixtures and rules that hold for every test.
+
+* `shared` is the folder of reference arrays and data sets beside the repository. It is no part of a clone, so tests
+  that need it skip without it; under continuous integration (`CI=true`) such a skip fails the run whenever the folder
+  is there after all.
+* JAX runs on one CPU device. A test of several devices starts a subprocess with its own `XLA_FLAGS`.
+* Compiled programs are kept in `.cache/jax`, so that a second run of the suite does not compile again.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = REPOSITORY.parent / "shared"
+NO_SHARED = "no folder of reference data beside the repository (../shared)"
+
+# JAX reads its environment once, when first imported: pytest loads this file before any test module.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=1"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+
+class SharedFolderGuard:
+    """Fails a continuous-integration run in which a test was skipped for want of a folder that is there."""
+
+    def __init__(self, shared: Path, continuous_integration: bool):
+        self.armed = continuous_integration and shared.is_dir()
+        self.skipped: list[str] = []
+
+    def pytest_runtest_logreport(self, report):
+        if report.skipped and NO_SHARED in str(report.longrepr):
+            self.skipped.append(report.nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session):
+        if self.armed and self.skipped:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter):
+        if self.armed and self.skipped:
+            tests = ", ".join(self.skipped)
+            terminalreporter.write_line(f"skipped for want of ../shared, which is there: {tests}", red=True)
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(SharedFolderGuard(SHARED, os.environ.get("CI") == "true"), "shared-folder-guard")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference arrays and data sets beside the repository; the test skips without it."""
+    if not SHARED.is_dir():
+        pytest.skip(NO_SHARED)
+    return SHARED

@@ -1,0 +1,124 @@
+"""Phases: what moves, how long, when they stop, and that they follow the energy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nrf import phases
+from nrf.architecture import Architecture
+from nrf.energy import make_energy
+from nrf.samplers import make_sampler, options_for_layers
+
+TINY = Architecture.from_lists(
+    "tiny",
+    state_sizes=[(1, 6, 6), (4, 6, 6), (3, 3, 3)],
+    connect=[(1, 2), (0, 1, 2), (1, 2)],
+    kind=[(1, 3), (1, 0, 2), (1, 3)],
+    base_kernel_padding=[((3, 1), ()), ((3, 1), (3, 1), (3, 1)), ((3, 1), ())],
+    main_kernel=[3, 3, 3],
+    num_layers=[0, 1, 0],
+    num_ch_base=4,
+    growth_rate=4,
+    num_ch_initter=4,
+)
+BATCH = 3
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_energy(TINY)
+
+
+@pytest.fixture(scope="module")
+def weights(model):
+    return model.prepare(model.init(jax.random.key(0)))
+
+
+def sampler(model, clamp: bool, name: str = "underdamped", **options):
+    free = range(1 if clamp else 0, len(model.bounds))
+    return make_sampler(name, **options_for_layers({"bounds": model.bounds, **options}, free))
+
+
+def start(model, seed: int = 0):
+    return phases.uniform_states(jax.random.key(seed), model, BATCH)
+
+
+def test_the_positive_phase_moves_latents_and_holds_the_image(model, weights):
+    run = phases.make_phase(model, sampler(model, True, step_size=0.3), clamp_image=True, max_steps=10)
+    states = start(model)
+    result = jax.jit(run)(jax.random.key(1), weights, states, 10)
+    assert np.array_equal(result.states[0], states[0])
+    assert all(not np.allclose(a, b) for a, b in zip(result.states[1:], states[1:], strict=True))
+    assert int(result.steps) == 10 and np.isfinite(result.energy_history).all()
+
+
+def test_the_negative_phase_moves_everything_and_stays_in_bounds(model, weights):
+    options = {"step_size": 0.5, "temperature": 1.0}
+    run = phases.make_phase(model, sampler(model, False, **options), clamp_image=False, max_steps=30)
+    states = start(model)
+    result = jax.jit(run)(jax.random.key(1), weights, states, 30)
+    for before, after in zip(states, result.states, strict=True):
+        assert not np.allclose(before, after)
+        assert np.abs(after).max() <= 1.0
+
+
+def test_one_program_serves_every_length(model, weights):
+    run = jax.jit(phases.make_phase(model, sampler(model, False), clamp_image=False, max_steps=8))
+    states, key = start(model), jax.random.key(2)
+    for steps in (1, 5, 8, 20):
+        result = run(key, weights, states, steps)
+        assert int(result.steps) == min(steps, 8)
+        assert int(np.isfinite(result.energy_history).sum()) == min(steps, 8)
+    assert run._cache_size() == 1
+    # A longer phase begins like a shorter one.
+    short, long = run(key, weights, states, 3), run(key, weights, states, 7)
+    assert np.array_equal(short.energy_history[:3], long.energy_history[:3])
+
+
+def test_the_history_is_the_energy_before_each_step(model, weights):
+    run = phases.make_phase(model, sampler(model, False), clamp_image=False, max_steps=3)
+    states = start(model)
+    result = run(jax.random.key(1), weights, states, 3)
+    assert result.energy_history[0] == pytest.approx(float(model.energy(weights, states).mean()), rel=1e-5)
+
+
+def test_descent_lowers_the_energy(model, weights):
+    run = phases.make_phase(model, sampler(model, True, "sgd", step_size=0.2), clamp_image=True, max_steps=40)
+    history = np.asarray(jax.jit(run)(jax.random.key(1), weights, start(model), 40).energy_history)
+    assert np.all(np.diff(history) < 1e-5)
+
+
+def test_early_stopping(model, weights):
+    descent = sampler(model, True, "sgd", step_size=0.3)
+
+    def steps(threshold, after=20):
+        stop = phases.EarlyStop(threshold, window=5, after=after)
+        run = phases.make_phase(model, descent, clamp_image=True, max_steps=200, early_stop=stop)
+        return jax.jit(run)(jax.random.key(1), weights, start(model), 200)
+
+    stopped = steps(1e-3)
+    count, history = int(stopped.steps), np.asarray(stopped.energy_history)
+    assert 20 < count < 200
+    assert abs(history[count - 1] - history[count - 6]) < 1e-3 <= abs(history[count - 2] - history[count - 7])
+    assert int(steps(1e-3, after=150).steps) > 150
+    assert int(steps(0.0).steps) == 200
+
+
+def test_gradient_clipping_counts_the_clamped_image(model, weights):
+    states = start(model)
+    _, full = model.energy_and_gradient(weights, states)
+    norm = float(jnp.sqrt(sum(jnp.sum(g**2) for g in full)))
+    clipped = phases.make_gradient_fn(model, weights, states[0], gradient_clip=norm / 4)
+    _, gradient = clipped(states[1:])
+    for got, whole in zip(gradient, full[1:], strict=True):
+        np.testing.assert_allclose(got, whole / 4, rtol=1e-4)
+
+
+def test_fresh_states_fill_their_range(model):
+    for state, (low, high) in zip(phases.uniform_states(jax.random.key(0), model, 64), model.bounds, strict=True):
+        assert low <= state.min() < low + 0.05 and high - 0.05 < state.max() <= high
+    image = phases.noise_images(jax.random.key(0), model, 64)
+    assert image.shape == (64, 6, 6, 1) and image.min() >= -1 and image.max() <= 1
+    # Means differ between images, beyond what 36 pixels of noise would give.
+    assert np.std(np.asarray(image).mean((1, 2, 3))) > 0.3

@@ -1,0 +1,229 @@
+"""Training: independence of members, exact resume, early stopping, sweeps, L-BFGS, and recovery of a known truth."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from runtime.checkpoint import Checkpoints
+from v1models import losses, metrics
+from v1models.data import normalise
+from v1models.fitting import Plan, Stopping, fit, stack_hypers, start_members
+from v1models.interpret import filter_centres
+from v1models.network import Network
+from v1models.optimisation import Data, Optimisation, default_hyper, make_training, random_orders
+from v1models.simulation import simulate
+from v1models.specification import Dense, DifferenceOfGaussians, NetworkSpec
+
+SPEC = NetworkSpec(
+    (6, 6, 1),
+    (
+        Dense(4, activation="softplus", bias_initialiser="normal", dropout=0.2, penalties={"d2x": 0.01}),
+        Dense(3, activation="softplus", penalties={"l2": 0.1}),
+    ),
+)
+
+
+def _data(rows=40, seed=0, neurons=3):
+    random = np.random.default_rng(seed)
+    images = jnp.asarray(random.standard_normal((rows, 6, 6, 1)), jnp.float32)
+    filters = np.random.default_rng(9).standard_normal((36, neurons))
+    rates = np.logaddexp(0, 0.3 * np.asarray(images).reshape(rows, 36) @ filters)
+    return Data(images, jnp.asarray(random.poisson(rates), jnp.float32))
+
+
+def _fit(seeds=(0, 1, 2), hypers=None, plan=None, options=None, spec=SPEC, **more):
+    training = make_training(Network(spec), options or Optimisation(batch_size=16))
+    hypers = hypers or [default_hyper(spec, 1e-2)]
+    members = start_members(training, seeds, len(hypers))
+    return fit(training, members, stack_hypers(hypers, len(seeds)), _data(), _data(30, 1), plan or Plan(6, 2), **more)
+
+
+def _same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(a), jax.tree.leaves(b))
+
+
+def test_a_member_does_not_depend_on_its_company():
+    together, alone = _fit(), _fit(seeds=(1,))
+    for a, b in zip(jax.tree.leaves(together.members.params), jax.tree.leaves(alone.members.params), strict=True):
+        np.testing.assert_allclose(a[1], b[0], rtol=2e-4, atol=1e-6)
+    assert np.isfinite(together.history.validation_correlation).all()
+    assert together.correlations.shape == (3, 3)
+
+
+def test_members_in_chunks_give_the_same_as_all_at_once():
+    chunked, whole = (_fit(plan=Plan(3, 3, members_at_once=size)).members.params for size in (2, None))
+    for a, b in zip(jax.tree.leaves(chunked), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6)
+
+
+def test_instances_that_differ_in_numbers_train_as_if_alone():
+    base = default_hyper(SPEC, 1e-2)
+    strong = base._replace(learning_rate=jnp.asarray(3e-3), strengths=jax.tree.map(lambda s: 10 * s, base.strengths))
+    both, second = _fit(seeds=(5,), hypers=[base, strong]), _fit(seeds=(5,), hypers=[strong])
+    np.testing.assert_allclose(
+        both.members.params["layer0"]["kernel"][1], second.members.params["layer0"]["kernel"][0], rtol=2e-4, atol=1e-6
+    )
+    assert not np.allclose(*both.members.params["layer0"]["kernel"])
+    with pytest.raises(ValueError, match="numbers only"):
+        stack_hypers([base, base._replace(strengths={})])
+
+
+def test_a_resumed_fit_continues_bit_for_bit(tmp_path):
+    whole = _fit(plan=Plan(6, 2, stopping=Stopping(patience=2)), stopping_data=_data(20, 2))
+
+    class Stop(Exception):
+        pass
+
+    def interrupt(epoch, scores):
+        if epoch == 6:
+            raise Stop
+
+    plan = Plan(6, 2, stopping=Stopping(patience=2))
+    with (
+        Checkpoints(tmp_path, best_metric="validation_correlation", best_mode="max") as checkpoints,
+        pytest.raises(Stop),
+    ):
+        _fit(plan=plan, stopping_data=_data(20, 2), checkpoints=checkpoints, report=interrupt)
+    with Checkpoints(tmp_path, best_metric="validation_correlation", best_mode="max") as checkpoints:
+        assert checkpoints.steps()[-1] == 4
+        resumed = _fit(plan=plan, stopping_data=_data(20, 2), checkpoints=checkpoints)
+    _same(resumed.members.params, whole.members.params)
+    _same(resumed.history, whole.history)
+
+
+def test_early_stopping_restores_each_members_best_and_lowers_the_rate():
+    seen = {}
+    plan = Plan(200, 2, stopping=Stopping("loss", patience=2, phases=2))
+    held = _data(25, 3)
+    training = make_training(Network(SPEC), Optimisation(batch_size=16))
+    members = start_members(training, (0, 1))
+    result = fit(
+        training,
+        members,
+        stack_hypers([default_hyper(SPEC, 3e-2)], 2),
+        _data(),
+        held,
+        plan,
+        stopping_data=held,
+        report=lambda epoch, scores: seen.update({epoch: scores["validation_loss"]}),
+    )
+    assert len(seen) < 100
+    np.testing.assert_allclose(result.members.rate_scale, 1 / 3)
+    final = jax.vmap(training.loss, in_axes=(0, None))(result.members, held)
+    for member in range(2):
+        np.testing.assert_allclose(final[member], seen[int(result.best_epoch[member])][member], rtol=1e-5)
+        assert final[member] <= min(scores[member] for scores in seen.values()) + 1e-5
+
+
+def test_a_diverging_member_is_named_and_leaves_the_others_alone():
+    base = default_hyper(SPEC, 1e-2)
+    wild = base._replace(learning_rate=jnp.asarray(jnp.nan))
+    result = _fit(seeds=(0,), hypers=[base, wild])
+    assert result.diverged.tolist() == [False, True]
+    assert (result.correlations[1] == 0).all()
+    np.testing.assert_allclose(
+        result.members.params["layer1"]["kernel"][0],
+        _fit(seeds=(0,)).members.params["layer1"]["kernel"][0],
+        rtol=2e-4,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(("keep", "steps"), [(True, 3), (False, 2)])
+def test_the_short_last_batch_is_a_step_or_is_dropped(keep, steps):
+    training = make_training(Network(SPEC), Optimisation(batch_size=16, keep_last_batch=keep))
+    member = training.init(jax.random.key(0))
+    member, _ = training.epochs(member, default_hyper(SPEC, 1e-3), _data(), jnp.arange(40)[None])
+    assert int(member.step) == steps
+
+
+def test_adam_is_the_textbooks_unless_epsilon_is_moved():
+    gradients, params = jnp.asarray([1e-8, 1.0]), jnp.zeros(2)
+    for moved in (False, True):
+        from v1models.optimisation import _transformation
+
+        transformation = _transformation(Optimisation(epsilon_before_correction=moved))
+        updates, _ = transformation.update(gradients, transformation.init(params), params)
+        floor = 1e-8 / np.sqrt(1e-3) if moved else 1e-8
+        np.testing.assert_allclose(updates, gradients / (gradients + floor), rtol=1e-4)
+    assert isinstance(transformation, optax.GradientTransformationExtraArgs)
+
+
+def test_orders_are_permutations_fixed_by_key_and_epoch():
+    keys = jnp.stack([jax.random.key(0), jax.random.key(1)])
+    orders = random_orders(keys, 3, 2, 10)
+    assert (jnp.sort(orders, -1) == jnp.arange(10)).all()
+    np.testing.assert_array_equal(orders[:, 1], random_orders(keys, 4, 1, 10)[:, 0])
+    assert not (orders[0, 0] == orders[1, 0]).all()
+
+
+def test_lbfgs_reaches_the_ridge_solution():
+    spec = NetworkSpec((6, 6, 1), (Dense(3, bias=False, penalties={"l2": 0.2}),))
+    result = _fit(
+        seeds=(0,),
+        spec=spec,
+        options=Optimisation("gaussian", "lbfgs", None),
+        plan=Plan(60, 60),
+        hypers=[default_hyper(spec, 1.0)],
+    )
+    data = _data()
+    x, y = np.asarray(data.images).reshape(40, 36), np.asarray(data.responses)
+    # d/dW of Σ(y − xW)²/B + 0.1 ΣW² vanishes here.
+    exact = np.linalg.solve(x.T @ x / 40 + 0.1 * np.eye(36), x.T @ y / 40)
+    np.testing.assert_allclose(result.members.params["layer0"]["kernel"][0], exact, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Optimisation(optimiser="lbfgs"), "batch_size"),
+        (lambda: Optimisation(schedule="cosine"), "schedule_steps"),
+        (lambda: Optimisation(batch_size=0), "at least 1"),
+        (lambda: Plan(0), "at least 1"),
+        (lambda: Stopping("r2"), "monitor"),
+        (lambda: _fit(plan=Plan(2, 2, stopping=Stopping())), "rows of its own"),
+        (lambda: _fit(plan=Plan(2, 2, numpy_seeds=(1,))), "numpy seeds"),
+    ],
+)
+def test_plans_that_make_no_sense_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.slow
+def test_baseline_four_recovers_a_simulated_population():
+    """Held-out correlation near the ceiling, and units where the true ones are."""
+    population = normalise(simulate(40, kind="centre_surround", seed=1), "standard")
+    spec = NetworkSpec(
+        (31, 31, 1),
+        (
+            DifferenceOfGaussians(9, bias_initialiser="normal"),
+            Dense(8, activation="softplus", bias_initialiser="normal"),
+            Dense(40, activation="softplus", bias_initialiser="normal", penalties={"l2": 0.1}),
+        ),
+    )
+    training = make_training(Network(spec), Optimisation())
+    data = Data(jnp.asarray(population.train_images), jnp.asarray(population.train_responses))
+    data = data._replace(mean_rates=losses.mean_rates(data.responses))
+    held = Data(
+        jnp.asarray(population.validation_images), jnp.asarray(population.validation_responses), None, data.mean_rates
+    )
+    result = fit(
+        training,
+        start_members(training, range(4)),
+        stack_hypers([default_hyper(spec, 1e-3)], 4),
+        data,
+        held,
+        Plan(1500, 500),
+    )
+    ceiling = metrics.pearson(population.truth.validation_rates, population.validation_responses).mean()
+    best = result.correlations.mean(1).argmax()
+    assert result.correlations[best].mean() > ceiling - 0.03
+    centres = filter_centres(
+        np.asarray(result.members.params["layer0"]["gaussians"])[best], spec.layers[0].bounds_for(spec.input_shape)
+    )
+    true = population.truth.gaussians[0, 2:4].T
+    nearest = np.linalg.norm(centres[:, None] - true, axis=-1).min(0)
+    assert np.median(nearest) < 1.5

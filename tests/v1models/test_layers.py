@@ -1,0 +1,254 @@
+"""Layers and networks: formulas, constraints, and errors at construction."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from v1models.constraints import clamp_non_negative, clip_with_open_border, normalise
+from v1models.gaussians import GaussianBounds, difference_of_gaussians
+from v1models.layers import softplus
+from v1models.network import Network, as_images, default_dropout, default_strengths, initialise, parameter_count
+from v1models.specification import (
+    AddStreams,
+    ChannelFilter,
+    Convolution,
+    ConvolutionalDifferenceOfGaussians,
+    Dense,
+    DifferenceOfGaussians,
+    Factorised,
+    FactorisedConvolution,
+    LinearScale,
+    MultiplyStreams,
+    NetworkSpec,
+    PointReadout,
+)
+
+KEY = jax.random.key(0)
+
+
+def _apply(spec, images, **options):
+    network = Network(spec)
+    variables = initialise(network, KEY)
+    return network, variables, network.apply(variables, images, **options)
+
+
+def test_separable_gaussians_equal_the_two_dimensional_formula():
+    random = np.random.default_rng(0)
+    parameters = np.stack(
+        [
+            [random.uniform(1, 5, 4), random.uniform(1, 9, 4), random.uniform(3, 8, 4), random.uniform(3, 6, 4)]
+            for _ in range(2)
+        ]
+    )
+    bounds = GaussianBounds((0, np.inf), (1, 25), (2, 9), (2, 7))
+    for concentric, summed in ((True, True), (False, False), (True, False)):
+        ours = difference_of_gaussians(jnp.asarray(parameters), 9, 11, bounds, concentric, summed)
+        y, x = np.mgrid[:9, :11]
+        for f in range(4):
+            (a1, s1, x1, y1), (a2, s2, x2, y2) = parameters[0, :, f], parameters[1, :, f]
+            s2 = s1 + s2 if summed else s2
+            x2, y2 = (x1, y1) if concentric else (x2, y2)
+            expected = a1 * np.exp(-((x - x1) ** 2 + (y - y1) ** 2) / 2 / s1) / (2 * np.pi * s1) - a2 * np.exp(
+                -((x - x2) ** 2 + (y - y2) ** 2) / 2 / s2
+            ) / (2 * np.pi * s2)
+            np.testing.assert_allclose(ours[f], expected, rtol=2e-5, atol=1e-6)
+
+
+def test_gradients_at_kinks_are_the_chosen_ones():
+    zero = jnp.zeros(())
+    assert jax.grad(clamp_non_negative)(zero) == 1
+    assert jax.grad(lambda w: clamp_non_negative(w, 0.0))(zero) == 0
+    clip = jax.grad(lambda v: clip_with_open_border(v, 1.0, 2.0))
+    assert [float(clip(jnp.float32(v))) for v in (0.5, 1.0, 1.5, 2.0, 2.5)] == [0, 1, 1, 1, 0]
+    assert float(clip_with_open_border(jnp.float32(1.5), 2.0, 1.0)) == 2
+
+
+def test_softplus_is_accurate_to_rounding_and_its_derivative_is_the_sigmoid():
+    x = np.concatenate([np.linspace(-60, 60, 4001), np.linspace(-1, 1, 401)]).astype(np.float32)
+    expected = np.logaddexp(0, x.astype(np.float64))
+    assert np.max(np.abs(np.asarray(softplus(jnp.asarray(x)), np.float64) / expected - 1)) < 4e-7
+    np.testing.assert_allclose(jax.vmap(jax.grad(softplus))(jnp.asarray(x)), jax.nn.sigmoid(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["unit", "cap", "frobenius"])
+def test_normalisations(how):
+    weights = jnp.asarray(np.random.default_rng(1).standard_normal((5, 3)) * [0.1, 1, 5], jnp.float32)
+    used, norms = normalise(weights, how)[0], np.linalg.norm(weights, axis=0)
+    if how == "frobenius":
+        np.testing.assert_allclose(np.linalg.norm(used), 3, rtol=1e-6)
+    else:
+        np.testing.assert_allclose(
+            np.linalg.norm(used, axis=0), 1 if how == "unit" else np.minimum(norms, 1), rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    ("padding", "stride", "expected"), [("SAME", 1, 11), ("SAME", 4, 3), ("VALID", 1, 5), ("VALID", 3, 2)]
+)
+def test_convolution_shapes(padding, stride, expected):
+    spec = NetworkSpec((11, 11, 1), (Convolution(2, width=7, stride=stride, padding=padding),))
+    network, variables, _ = _apply(spec, jnp.ones((1, 11, 11, 1)))
+    assert network.apply(variables, jnp.ones((1, 11, 11, 1)), method="activities")[0].shape == (
+        1,
+        expected,
+        expected,
+        2,
+    )
+    assert spec.shapes[1] == (expected, expected, 2)
+
+
+def test_readouts_against_their_formulas():
+    images = jnp.asarray(np.random.default_rng(2).standard_normal((3, 4, 5, 2)), jnp.float32)
+    x = np.asarray(images)
+
+    _, variables, output = _apply(NetworkSpec((4, 5, 2), (Factorised(6, normalisation="features"),)), images)
+    params = variables["params"]["layer0"]
+    features = params["features"] / np.linalg.norm(params["features"], axis=0)
+    expected = np.einsum("bpc,cn,pn->bn", x.reshape(3, 20, 2), features, params["mask"])
+    np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5)
+
+    places = ((0, 1), (3, 4), (2, 2))
+    _, variables, output = _apply(NetworkSpec((4, 5, 2), (PointReadout(3, positions=places),)), images)
+    kernel = variables["params"]["layer0"]["kernel"]
+    expected = np.stack([x[:, row, column] @ kernel[:, n] for n, (row, column) in enumerate(places)], 1)
+    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
+
+    _, variables, output = _apply(NetworkSpec((4, 5, 2), (ChannelFilter(),)), images)
+    expected = np.einsum("bpc,cp->bp", x.reshape(3, 20, 2), variables["params"]["layer0"]["kernel"])
+    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
+
+    _, variables, output = _apply(NetworkSpec((4, 5, 2), (FactorisedConvolution(2, width=3),)), images)
+    params = variables["params"]["layer0"]
+    kernel = np.asarray(params["mask"]).reshape(3, 3, 1, 2) * np.asarray(params["features"])
+    plain = Network(NetworkSpec((4, 5, 2), (Convolution(2, width=3),)))
+    same = plain.apply({"params": {"layer0": {"kernel": kernel.reshape(18, 2), "bias": params["bias"]}}}, images)
+    np.testing.assert_allclose(output, same, rtol=1e-4, atol=1e-5)
+
+
+def test_streams_add_and_gate():
+    images = jnp.asarray(np.random.default_rng(3).standard_normal((3, 1, 1, 6)), jnp.float32)
+    flat = np.asarray(images).reshape(3, 6)
+    _, variables, output = _apply(NetworkSpec((1, 1, 6), (AddStreams(2),)), images)
+    np.testing.assert_allclose(
+        output, (flat.reshape(3, 3, 2) * variables["params"]["layer0"]["kernel"]).sum(1), rtol=1e-5, atol=1e-6
+    )
+    _, _, output = _apply(NetworkSpec((1, 1, 6), (MultiplyStreams(3),)), images)
+    np.testing.assert_allclose(output, flat[:, :3] * np.maximum(1 + flat[:, 3:], 0), rtol=1e-5, atol=1e-6)
+
+
+def test_inhibitory_outputs_are_the_last_and_negative():
+    spec = NetworkSpec((1, 1, 4), (Dense(5, activation="softplus", inhibitory=2), Dense(1, positive=True)))
+    network, variables, _ = _apply(spec, jnp.ones((2, 1, 1, 4)))
+    first = network.apply(variables, jnp.ones((2, 1, 1, 4)), method="activities")[0]
+    assert (first[..., :3] > 0).all()
+    assert (first[..., 3:] < 0).all()
+    assert (network.apply(variables, method="weights")[1]["kernel"] >= 0).all()
+
+
+@pytest.mark.parametrize(("mask", "distinct"), [("unit", False), ("entry", True)])
+def test_dropout_keeps_the_mean_and_shares_masks_as_asked(mask, distinct):
+    spec = NetworkSpec(
+        (1, 1, 1), (LinearScale(), Dense(400, weight_initialiser="ones", dropout=0.3, dropout_mask=mask))
+    )
+    network = Network(spec)
+    variables, images = initialise(network, KEY), jnp.ones((50, 1, 1, 1))
+    output = np.asarray(
+        network.apply(variables, images, train=True, dropout=default_dropout(spec), rngs={"dropout": KEY})
+    )
+    np.testing.assert_allclose(np.unique(output), [0, 1 / 0.7], rtol=1e-6)
+    assert abs(output.mean() - 1) < 0.12
+    assert (np.ptp(output, axis=0).max() > 0) == distinct
+    assert (np.asarray(network.apply(variables, images)) == 1).all()
+
+
+def test_batch_norm_uses_the_batch_in_training_and_running_statistics_after():
+    spec = NetworkSpec((1, 1, 3), (Dense(4, bias=False, batch_norm=True),))
+    network, images = Network(spec), jax.random.normal(KEY, (64, 1, 1, 3)) * 3 + 1
+    variables = initialise(network, KEY)
+    output, changed = network.apply(variables, images, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(output.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(output.std(0), 1, atol=1e-2)
+    mean = changed["batch_stats"]["layer0"]["norm"]["mean"]
+    drive = images.reshape(64, 3) @ variables["params"]["layer0"]["kernel"]
+    np.testing.assert_allclose(mean, 0.1 * drive.mean(0), rtol=1e-4, atol=1e-6)
+
+
+def test_initial_output_predicts_mean_rates():
+    spec = NetworkSpec((3, 3, 1), (Dense(2, activation="softplus", weight_initialiser="zeros"),))
+    variables = initialise(Network(spec), KEY, mean_rates=jnp.array([0.5, 3.0]))
+    np.testing.assert_allclose(Network(spec).apply(variables, jnp.ones((1, 3, 3, 1)))[0], [0.5, 3.0], rtol=1e-5)
+
+
+def test_specification_survives_json_and_counts_parameters():
+    spec = NetworkSpec(
+        (31, 31, 1),
+        (
+            DifferenceOfGaussians(9, bias_initialiser="normal"),
+            Dense(20, activation="softplus"),
+            Dense(103, activation="softplus", penalties={"l2": 0.1}),
+        ),
+    )
+    again = NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
+    assert again == spec
+    # 8 numbers a Gaussian unit (two of them unused when concentric) and one bias, then two dense layers.
+    assert parameter_count(initialise(Network(spec), KEY)) == 9 * 9 + 10 * 20 + 21 * 103
+    other = NetworkSpec(
+        (8, 8, 1),
+        (
+            ConvolutionalDifferenceOfGaussians(4, width=5, stride=2),
+            PointReadout(1, positions=((1, 2),)),
+        ),
+    )
+    assert NetworkSpec.from_dict(json.loads(json.dumps(other.to_dict()))) == other
+
+
+def _dense(**options):
+    return lambda: NetworkSpec((5, 5, 1), (Dense(3, **options),))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (_dense(penalties={"smooth": 1}), "does not apply"),
+        (_dense(penalties={"d2t": 1}), "only one"),
+        (_dense(penalties={"l2": -1}), "≥ 0"),
+        (_dense(activation="swish"), "activation"),
+        (_dense(dropout=1.0), "DROP"),
+        (_dense(batch_norm=True), "bias=False"),
+        (_dense(inhibitory=4), "inhibitory"),
+        (_dense(normalisation="mask"), "normalisation"),
+        (lambda: NetworkSpec((5, 5, 1), (DifferenceOfGaussians(2, penalties={"l2": 1}),)), "takes no penalty"),
+        (lambda: NetworkSpec((5, 5, 1), (Dense(3, inhibitory=1), Dense(2))), "non-negative"),
+        (lambda: NetworkSpec((5, 5, 1), (Dense(3), Dense(2, penalties={"d2x": 1}))), "without spatial extent"),
+        (lambda: NetworkSpec((5, 5, 1), (Factorised(3, penalties={"max": 1}),)), "does not apply"),
+        (lambda: NetworkSpec((5, 5, 1), (Convolution(3, width=3, pool=0),)), "at least 1"),
+        (lambda: NetworkSpec((5, 5, 1), (PointReadout(1, positions=((5, 0),)),)), "outside"),
+        (lambda: NetworkSpec((1, 1, 5), (AddStreams(2),)), "streams"),
+        (lambda: NetworkSpec((5, 5), (Dense(2),)), "input_shape"),
+        (
+            lambda: NetworkSpec.from_dict({"input_shape": (5, 5, 1), "layers": [{"kind": "Dense", "width": 3}]}),
+            "unknown option",
+        ),
+        (lambda: NetworkSpec.from_dict({"input_shape": (5, 5, 1), "layers": [{"kind": "Dens"}]}), "choose one of"),
+        (lambda: NetworkSpec.from_dict({"input_shape": (5, 5, 1), "layers": [{"kind": "Dense"}]}), "missing"),
+        (lambda: as_images(np.zeros((2, 24)), (5, 5, 1)), "do not fit"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_a_reason(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_penalty_strengths_are_arguments():
+    spec = NetworkSpec((3, 3, 1), (Dense(2, penalties={"l2": 0.5, "d2x": 0.0}),))
+    network, variables, _ = _apply(spec, jnp.ones((1, 3, 3, 1)))
+    strengths = default_strengths(spec)
+    kernel = variables["params"]["layer0"]["kernel"]
+    np.testing.assert_allclose(
+        network.apply(variables, strengths, method="penalty"), 0.25 * (kernel**2).sum(), rtol=1e-5
+    )
+    doubled = jax.tree.map(lambda value: 2 * value, strengths)
+    np.testing.assert_allclose(network.apply(variables, doubled, method="penalty"), 0.5 * (kernel**2).sum(), rtol=1e-5)

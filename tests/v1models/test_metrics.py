@@ -1,0 +1,99 @@
+"""Scores and noise ceilings: golden values, ragged repeats, and laws."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from v1models import metrics
+
+
+def _population(seed=0, repeats=200, images=60, neurons=3, noise=1.0):
+    random = np.random.default_rng(seed)
+    expected = random.standard_normal((images, neurons)) * [0.5, 1.0, 2.0][:neurons]
+    return expected, expected + noise * random.standard_normal((repeats, images, neurons))
+
+
+def test_pearson_agrees_with_scipy_and_counts_undefined_as_zero():
+    random = np.random.default_rng(0)
+    a, b = random.standard_normal((20, 4)), random.standard_normal((20, 4))
+    a[:, 1] = 0.1
+    mask = (random.random((20, 4)) < 0.7).astype(float)
+    mask[:, 2] = 0
+    expected = [stats.pearsonr(a[mask[:, n] == 1, n], b[mask[:, n] == 1, n])[0] for n in (0, 3)]
+    for ours in (
+        metrics.pearson(a, b, mask),
+        metrics.pearson_on_device(jnp.asarray(a), jnp.asarray(b), jnp.asarray(mask)),
+    ):
+        np.testing.assert_allclose(np.asarray(ours)[[0, 3]], expected, atol=1e-6)
+        assert ours[1] == 0
+        assert ours[2] == 0
+    assert (metrics.pearson(a[:1], b[:1]) == 0).all()
+    assert (metrics.pearson(np.full((5, 1), np.nan), np.ones((5, 1))) == 0).all()
+
+
+def test_percentiles_over_seeds_come_in_the_published_order():
+    np.testing.assert_allclose(metrics.percentiles_over_seeds(np.arange(11.0)), [5, 9, 1])
+
+
+def test_ragged_repeats_equal_full_ones_where_nothing_is_missing():
+    _, trials = _population(repeats=6)
+    ragged = metrics.stack_trials([trials[:, image] for image in range(trials.shape[1])])
+    np.testing.assert_array_equal(ragged, trials)
+    missing = trials.copy()
+    missing[4:, 10:] = np.nan
+    for measure in (
+        metrics.oracle_correlation,
+        metrics.signal_power,
+        metrics.noise_variance,
+        metrics.reliability,
+        metrics.explainable_variance_fraction,
+    ):
+        full, part = measure(trials), measure(missing)
+        assert np.isfinite(part).all()
+        # Fewer repeats change the estimate little, and not at all where they are only padding.
+        np.testing.assert_allclose(part, full, atol=0.25)
+        np.testing.assert_allclose(measure(np.concatenate([trials, np.full_like(trials[:2], np.nan)])), full)
+
+
+def test_oracle_correlation_of_one_neuron_by_hand():
+    trials = np.array([[[1.0], [2.0], [4.0]], [[2.0], [1.0], [5.0]]])
+    r = stats.pearsonr([1, 2, 4], [2, 1, 5])[0]
+    np.testing.assert_allclose(metrics.oracle_correlation(trials), [r])
+    np.testing.assert_allclose(metrics.pairwise_trial_correlation(trials), [r])
+    np.testing.assert_allclose(metrics.reliability(trials), [2 * r / (1 + r)])
+    pooled = stats.pearsonr([1, 2, 4, 2, 1, 5], [2, 1, 5, 1, 2, 4])[0]
+    np.testing.assert_allclose(metrics.oracle_correlation(trials, pooled=True), [pooled])
+
+
+def test_variance_is_split_into_signal_and_noise():
+    expected, trials = _population(noise=1.5)
+    np.testing.assert_allclose(metrics.noise_variance(trials), 1.5**2, rtol=0.05)
+    signal = expected.var(0, ddof=1)
+    np.testing.assert_allclose(metrics.signal_power(trials), signal, rtol=0.1)
+    np.testing.assert_allclose(metrics.explainable_variance_fraction(trials), signal / (signal + 1.5**2), rtol=0.1)
+
+
+def test_the_true_response_is_perfect_and_its_mean_explains_nothing():
+    expected, trials = _population()
+    np.testing.assert_allclose(metrics.explainable_variance_explained(expected, trials), 1, atol=0.05)
+    np.testing.assert_allclose(metrics.normalised_correlation(expected, trials), 1, atol=0.02)
+    np.testing.assert_allclose(
+        metrics.correlation_to_average(expected, trials), metrics.correlation_ceiling(trials), atol=0.01
+    )
+    flat = np.broadcast_to(trials.mean((0, 1)), expected.shape)
+    np.testing.assert_allclose(metrics.explainable_variance_explained(flat, trials), 0, atol=0.02)
+
+
+def test_bits_per_spike():
+    counts = np.array([[0.0], [1.0], [0.0], [3.0]])
+    np.testing.assert_allclose(metrics.bits_per_spike(np.full((4, 1), 1.0), counts), 0, atol=1e-12)
+    better = metrics.bits_per_spike(np.array([[0.1], [1.0], [0.1], [2.8]]), counts)[0]
+    by_hand = (np.log(1.0) + 3 * np.log(2.8) - 4.0 + 4.0) / (4 * np.log(2))
+    np.testing.assert_allclose(better, by_hand)
+    assert np.isnan(metrics.bits_per_spike(np.ones((4, 1)), np.zeros((4, 1)))[0])
+
+
+def test_one_repeat_has_no_ceiling():
+    with pytest.raises(ValueError, match="at least 2"):
+        metrics.oracle_correlation(np.zeros((1, 5, 2)))

@@ -1,0 +1,121 @@
+"""The NDN3 adapter: its parameter dictionaries, quirks by name, and weights there and back."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from v1models import ndn3, ndn3_regime, ndn3_weights
+from v1models.layer_specs import AddStreams, ChannelFilter, FactorisedConvolution, MultiplyStreams, PointReadout
+
+
+def _hsm(**changes):
+    return ndn3.parameters(
+        [1, 31, 31],
+        [9, 4, 20],
+        ["diff_of_gaussians", "normal", "normal"],
+        ["lin", "softplus", "softplus"],
+        weights_initializers=["random", "normal", "normal"],
+        biases_initializers="trunc_normal",
+        **changes,
+    )
+
+
+def test_arguments_become_the_dictionary_and_then_the_network():
+    params = _hsm(reg_list={"l2": [None, 0.0, 0.1]}, ei_layers=[None, 2, None])
+    assert params["num_inh"] == [0, 2, 0]
+    assert params["pos_constraints"] == [None, None, True]
+    network = ndn3.network_from_parameters(params)
+    assert network.layers[2].penalties == {"l2": 0.1}
+    assert network.layers[2].positive
+    assert network.shapes[1:] == ((1, 1, 9), (1, 1, 4), (1, 1, 20))
+
+
+def test_layer_types_without_reference_arrays_are_translated():
+    base = {"act_funcs": "lin"}
+    build = lambda dims, sizes, kinds, **more: ndn3.network_from_parameters(  # noqa: E731
+        ndn3.parameters(dims, sizes, kinds, **base, **more)
+    ).layers[-1]
+    assert isinstance(build([2, 6, 6], [3], ["convsep"], conv_filter_widths=[3]), FactorisedConvolution)
+    point = build([2, 6, 4], [2], ["conv_readout"], xy_out=[[(5, 1), (0, 3)]])
+    assert isinstance(point, PointReadout)
+    assert point.positions == ((1, 5), (3, 0))
+    assert isinstance(build([6, 1, 1], [2], ["add"]), AddStreams)
+    assert isinstance(build([4, 1, 1], [2], ["mult"]), MultiplyStreams)
+    assert isinstance(build([4, 3, 3], [1], ["filter"]), ChannelFilter)
+
+
+@pytest.mark.parametrize(
+    ("quirk", "params", "field", "on", "off"),
+    [
+        ("dropout_value_keeps", _hsm(reg_list={"dropout": [None, 0.7, None]}), "dropout", pytest.approx(0.3), 0.7),
+        ("dropout_shared_by_batch", _hsm(), "dropout_mask", "unit", "entry"),
+        ("false_constraint_constrains", _hsm(pos_constraints=[None, False, None]), "positive", True, False),
+        ("trunc_normal_not_truncated", _hsm(), "bias_initialiser", "normal", "truncated_normal"),
+        (
+            "frobenius_penalty_unscaled",
+            _hsm(normalization=[0, 2, 0]),
+            "normalisation",
+            "frobenius_unscaled_penalty",
+            "frobenius",
+        ),
+    ],
+)
+def test_dense_quirks_switch_one_thing_each(quirk, params, field, on, off):
+    assert getattr(ndn3.network_from_parameters(params, ndn3.NDN3).layers[1], field) == on
+    without = dataclasses.replace(ndn3.NDN3, **{quirk: False})
+    assert getattr(ndn3.network_from_parameters(params, without).layers[1], field) == off
+
+
+def test_variance_bounds_of_the_revisions():
+    bounds = {
+        name: ndn3.network_from_parameters(_hsm(), quirks).layers[0].bounds.variance
+        for name, quirks in (("older", ndn3.NDN3), ("suite", ndn3.NDN3_SUITE), ("none", ndn3.Quirks()))
+    }
+    assert bounds == {"older": (1, 25), "suite": (1, 0), "none": (1, 25)}
+    small = ndn3.parameters([1, 15, 15], [2], ["diff_of_gaussians"], "lin", weights_initializers="random")
+    assert ndn3.network_from_parameters(small, ndn3.NDN3).layers[0].bounds.variance == (1, 25)
+    assert ndn3.network_from_parameters(small, ndn3.Quirks()).layers[0].bounds.variance == (1, 12)
+
+
+def test_idle_penalties_are_accepted_only_by_the_quirk():
+    params = _hsm(reg_list={"l2": [0.1, None, None]})
+    assert not ndn3.network_from_parameters(params).layers[0].penalties
+    with pytest.raises(ValueError, match="takes no penalty"):
+        ndn3.network_from_parameters(params, dataclasses.replace(ndn3.NDN3, idle_penalties_accepted=False))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layer_types": ["diff_of_gaussian", "normal", "normal"]}, "unknown layer type"),
+        ({"reg_initializers": [{}, {"l3": 1}, {}]}, "unknown penalty"),
+        ({"time_expand": [0, 2, 0]}, "time_expand"),
+        ({"activation_funcs": ["identity", "lin", "lin"]}, "activation"),
+        ({"weights_initializers": ["normal", "normal", "normal"]}, "random or zeros"),
+        ({"num_inh": [0, 0]}, "2 entries"),
+        ({"network_type": "side"}, "single network"),
+        ({"colour": 1}, "unknown entry"),
+    ],
+)
+def test_dictionaries_that_cannot_be_followed_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        ndn3.network_from_parameters({**_hsm(), **change})
+
+
+def test_weights_go_there_and_back_and_wrong_shapes_are_named():
+    params = ndn3.parameters(
+        [1, 9, 9],
+        [3, 4, 5],
+        ["conv", "sep", "normal"],
+        "softplus",
+        conv_filter_widths=[3, None, None],
+        shift_spacing=[2, 1, 1],
+    )
+    network, arrays = ndn3.network_from_parameters(params), ndn3_regime.initial_values(params, 0)
+    back = ndn3_weights.export_weights(network, ndn3_weights.import_weights(network, arrays))
+    for (weights, biases), (weights_again, biases_again) in zip(arrays, back, strict=True):
+        np.testing.assert_array_equal(weights, weights_again)
+        np.testing.assert_array_equal(biases, biases_again)
+    with pytest.raises(ValueError, match="layer 1"):
+        ndn3_weights.import_weights(network, [arrays[0], arrays[0], arrays[2]])

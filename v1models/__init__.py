@@ -1,0 +1,1 @@
+"""Models of primary visual cortex fitted to responses to natural images."""

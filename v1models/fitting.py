@@ -1,0 +1,323 @@
+"""Fitting: all members of a fit in one compiled program, scored at logged epochs, stoppable and resumable.
+
+    members = start_members(training, hypers, seeds)
+    result = fit(training, members, data, validation, Plan(epochs=5000, log_every=50))
+
+Between two logged epochs the whole stretch is one program: a scan over epochs of a scan over batches, mapped over
+members. At a logged epoch every member predicts the whole validation set. Early stopping, learning-rate phases and
+best weights are kept for each member apart; one that has stopped stands still while the others go on. A member whose
+parameters stop being finite is scored 0 from then on and named in the result; the others do not feel it.
+
+The order of rows is a function of the member's key (or NDN3 seed) and the epoch alone, and everything carried is in the
+checkpoint, so a resumed fit continues bit for bit.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from runtime.config import ConfigError
+from v1models.metrics import pearson_on_device
+from v1models.ndn3_regime import row_orders
+from v1models.optimisation import Member, random_orders
+
+MONITORS = ("loss", "correlation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stopping:
+    """Early stopping with best weights restored.
+
+    monitor: 'loss' (lower is better) or 'correlation' of the stopping rows; patience: logged epochs without a better
+    value before a phase ends; phases: how many, each from the best weights so far with the learning rate multiplied by
+    rate_factor (3 phases of factor 1/3: Klindt et al. 2017).
+    """
+
+    monitor: str = "loss"
+    patience: int = 10
+    phases: int = 1
+    rate_factor: float = 1 / 3
+
+    def __post_init__(self):
+        if self.monitor not in MONITORS:
+            raise ConfigError(f"stopping monitor is {self.monitor!r}; choose one of {', '.join(MONITORS)}.")
+        if self.patience < 1 or self.phases < 1:
+            raise ConfigError(f"stopping needs patience and phases of at least 1, not {self.patience}, {self.phases}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long to fit and what to do on the way.
+
+    epochs; log_every, epochs between two scores; stopping, a `Stopping` or None; numpy_seeds, NDN3 seeds (one a member)
+    whose numpy streams order the rows, or None for orders from the members' keys; members_at_once, members in one
+    program, None for all; checkpoint_every, logged epochs between two checkpoints.
+    """
+
+    epochs: int
+    log_every: int = 50
+    stopping: Stopping | None = None
+    numpy_seeds: tuple | None = None
+    members_at_once: int | None = None
+    checkpoint_every: int = 1
+
+    def __post_init__(self):
+        if min(self.epochs, self.log_every, self.checkpoint_every) < 1:
+            raise ConfigError(
+                f"epochs, log_every and checkpoint_every are {self.epochs}, {self.log_every}, "
+                f"{self.checkpoint_every}; each must be at least 1."
+            )
+        if self.members_at_once is not None and self.members_at_once < 1:
+            raise ConfigError(f"members_at_once is {self.members_at_once}; at least 1, or None for all.")
+
+    @property
+    def log_epochs(self):
+        """Epochs after which members are scored; the last one always."""
+        return [min(epoch + self.log_every, self.epochs) for epoch in range(0, self.epochs, self.log_every)]
+
+
+class Best(NamedTuple):
+    """Early stopping's memory, one entry a member."""
+
+    params: Any
+    batch_stats: Any
+    score: Any  # (M,), higher is better
+    epoch: Any  # (M,), int32
+    waited: Any  # (M,), logged epochs since, int32
+    phase: Any  # (M,), int32
+    active: Any  # (M,), bool
+
+
+class History(NamedTuple):
+    """Scores at logged epochs, NaN where the fit has not come; L logged epochs, M members."""
+
+    train_loss: Any  # (L, M), mean over the last epoch's batches
+    penalty: Any  # (L, M), likewise
+    validation_loss: Any  # (L, M)
+    validation_correlation: Any  # (L, M), mean over neurons
+
+
+class FitState(NamedTuple):
+    """Everything a fit carries from one logged epoch to the next."""
+
+    members: Member
+    best: Any  # Best, or () without early stopping
+    history: History
+    logged: Any  # logged epochs done
+
+
+class FitResult(NamedTuple):
+    """What a fit gives; M members, N neurons."""
+
+    epochs: Any  # (L,), logged epochs
+    history: History
+    members: Member  # last, or best ones with early stopping
+    correlations: Any  # (M, N), validation correlation of `members`
+    best_epoch: Any  # (M,), the epoch `members` are from
+    diverged: Any  # (M,), bool: parameters are not finite
+
+
+def stack_hypers(hypers, repeats=1):
+    """One `Hyper` with a leading axis from a list of them, each repeated `repeats` times (its seeds) in a row.
+
+    Raises ConfigError when they differ in more than numbers: such networks need programs of their own.
+    """
+    structure = jax.tree.structure(hypers[0])
+    for index, hyper in enumerate(hypers):
+        if jax.tree.structure(hyper) != structure:
+            raise ConfigError(
+                f"instance {index} has other penalties or dropout layers than instance 0; instances in one "
+                "fit may differ in numbers only: give the penalty to all of them, 0 where it is off."
+            )
+    return jax.tree.map(lambda *leaves: jnp.repeat(jnp.stack(leaves), repeats, axis=0), *hypers)
+
+
+def start_members(training, seeds, instances=1, mean_rates=None):
+    """Fresh members, instance after instance, each with every seed; a seed means the same start in all instances."""
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    init = jax.jit(jax.vmap(lambda key: training.init(key, mean_rates)))
+    members = init(keys)
+    return jax.tree.map(lambda leaf: jnp.concatenate([leaf] * instances), members)
+
+
+def stack_members(members):
+    """Members given one by one (from imported weights, say) with a leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+
+
+def _in_chunks(function, size, axes):
+    """`function` over slices of at most `size` along the leading axis of the arguments whose axes entry is 0."""
+
+    def chunked(*arguments):
+        count = jax.tree.leaves(arguments[0])[0].shape[0]
+        if size is None or size >= count:
+            return function(*arguments)
+        parts = [
+            function(
+                *(
+                    jax.tree.map(lambda leaf, i=i: leaf[i : i + size], argument) if axis == 0 else argument
+                    for argument, axis in zip(arguments, axes, strict=True)
+                )
+            )
+            for i in range(0, count, size)
+        ]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+    return chunked
+
+
+def _select(condition, new, old):
+    """Tree of new where condition (M,) holds, else of old."""
+
+    def choose(a, b):
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            return a
+        return jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(choose, new, old)
+
+
+def initial_state(members, plan):
+    """The state of a fit that has not begun."""
+    count, logs = members.step.shape[0], len(plan.log_epochs)
+    empty = np.full((logs, count), np.nan, np.float32)
+    best = ()
+    if plan.stopping:
+        zeros = jnp.zeros(count, jnp.int32)
+        best = Best(
+            members.params, members.batch_stats, jnp.full(count, -jnp.inf), zeros, zeros, zeros, jnp.ones(count, bool)
+        )
+    return FitState(members, best, History(*[empty.copy() for _ in History._fields]), 0)
+
+
+def _orders(plan, members, first, epochs, rows):
+    if plan.numpy_seeds is None:
+        return random_orders(members.key, first, epochs, rows)
+    orders = {seed: row_orders(np.arange(rows), seed, epochs, first) for seed in set(plan.numpy_seeds)}
+    return jnp.asarray(np.stack([orders[seed] for seed in plan.numpy_seeds]), jnp.int32)
+
+
+def _update_best(training, best, members, score, epoch, stopping):
+    """One look of early stopping: keeps better weights, counts waiting, ends phases. Returns (best, members)."""
+    better = best.active & (score > best.score)
+    waited = jnp.where(better, 0, best.waited + best.active)
+    params, stats = _select(better, members.params, best.params), _select(better, members.batch_stats, best.batch_stats)
+    ended = best.active & (waited >= stopping.patience)
+    phase = best.phase + ended
+    active = best.active & (phase < stopping.phases)
+    restart = ended & active
+    # A new phase starts from the best weights with a fresh optimiser and a smaller rate.
+    optimiser = jax.vmap(training.start)(params, members.key, stats).optimiser
+    fresh = members._replace(
+        params=params, batch_stats=stats, optimiser=optimiser, rate_scale=members.rate_scale * stopping.rate_factor
+    )
+    members = _select(restart, fresh, members)
+    return Best(
+        params,
+        stats,
+        jnp.where(better, score, best.score),
+        jnp.where(better, epoch, best.epoch),
+        jnp.where(restart, 0, waited),
+        phase,
+        active,
+    ), members
+
+
+def fit(training, members, hyper, data, validation, plan, stopping_data=None, checkpoints=None, report=None):
+    """Fit members side by side.
+
+    Arguments
+        training: closures of `make_training`.
+        members: (M, …) as `start_members` gives; hyper: a `Hyper` with a leading axis M.
+        data: `Data` to train on; validation: `Data` to score on at logged epochs.
+        plan: a `Plan`; stopping_data: `Data` that early stopping looks at; it must be given with early stopping and
+        should
+            not be the validation rows.
+        checkpoints: a `runtime.checkpoint.Checkpoints` or None; the latest one there is continued.
+        report: function (epoch, {'train_loss', 'penalty', 'validation_loss', 'validation_correlation': (M,)}) or None,
+            called at every logged epoch.
+    Returns a `FitResult`. Raises ConfigError for a plan that does not fit the data.
+    """
+    rows = data.images.shape[0]
+    if (plan.stopping is None) != (stopping_data is None):
+        raise ConfigError(
+            "early stopping needs rows of its own: give both a stopping plan and stopping_data, or neither."
+        )
+    if plan.numpy_seeds is not None and len(plan.numpy_seeds) != members.step.shape[0]:
+        raise ConfigError(f"{len(plan.numpy_seeds)} numpy seeds for {members.step.shape[0]} members; give one each.")
+
+    run = _in_chunks(jax.jit(jax.vmap(training.epochs, in_axes=(0, 0, None, 0))), plan.members_at_once, (0, 0, None, 0))
+
+    def score(member, part):
+        predictions = training.predict(member, part.images)
+        return training.loss(member, part), pearson_on_device(predictions, part.responses, part.mask)
+
+    evaluate = _in_chunks(jax.jit(jax.vmap(score, in_axes=(0, None))), plan.members_at_once, (0, None))
+    order = jax.jit(random_orders, static_argnums=(2, 3)) if plan.numpy_seeds is None else None
+    state = initial_state(members, plan)
+    if checkpoints is not None and checkpoints.steps():
+        state = checkpoints.restore(state)[1]
+
+    epochs = plan.log_epochs
+    for log in range(int(state.logged), len(epochs)):
+        first = epochs[log - 1] if log else 0
+        count = epochs[log] - first
+        orders = (
+            order(state.members.key, first, count, rows) if order else _orders(plan, state.members, first, count, rows)
+        )
+        trained, info = run(state.members, hyper, data, orders)
+        best = state.best
+        if plan.stopping:
+            trained = _select(best.active, trained, state.members)
+            loss, correlation = evaluate(trained, stopping_data)
+            watched = -loss if plan.stopping.monitor == "loss" else correlation.mean(-1)
+            watched = jnp.where(jnp.isfinite(watched), watched, -jnp.inf)
+            best, trained = _update_best(training, best, trained, watched, epochs[log], plan.stopping)
+        loss, correlation = evaluate(trained, validation)
+        scores = {
+            "train_loss": info.loss[:, -1],
+            "penalty": info.penalty[:, -1],
+            "validation_loss": loss,
+            "validation_correlation": correlation.mean(-1),
+        }
+        scores = {name: np.asarray(value) for name, value in scores.items()}
+        for name, value in scores.items():
+            getattr(state.history, name)[log] = value
+        state = FitState(trained, best, state.history, log + 1)
+        if report is not None:
+            report(epochs[log], scores)
+        done = log + 1 == len(epochs) or (plan.stopping is not None and not bool(jnp.any(best.active)))
+        if checkpoints is not None and (done or (log + 1) % plan.checkpoint_every == 0):
+            checkpoints.save(
+                epochs[log], state, {"validation_correlation": float(scores["validation_correlation"].mean())}
+            )
+        if done:
+            break
+    return _result(state, plan, evaluate, validation)
+
+
+def _result(state, plan, evaluate, validation):
+    members, best_epoch = state.members, np.full(state.members.step.shape[0], plan.log_epochs[int(state.logged) - 1])
+    if plan.stopping:
+        members = members._replace(params=state.best.params, batch_stats=state.best.batch_stats)
+        best_epoch = np.asarray(state.best.epoch)
+    correlations = np.asarray(evaluate(members, validation)[1])
+    finite = np.all(
+        [np.isfinite(np.asarray(leaf)).reshape(leaf.shape[0], -1).all(1) for leaf in jax.tree.leaves(members.params)],
+        axis=0,
+    )
+    return FitResult(np.array(plan.log_epochs), state.history, members, correlations, best_epoch, ~finite)
+
+
+def members_that_fit(bytes_free, parameters, rows, pixels, neurons, batch_size, widest_layer):
+    """A safe number of members for one program: free memory over a member's own arrays, at least 1.
+
+    Each member holds parameters four times (value, two moments, gradient), one batch of images and three copies of its
+    widest activities; predictions for all rows are made one program at a time. Arguments: bytes; the rest are counts.
+    """
+    floats = 4 * parameters + batch_size * (pixels + 3 * widest_layer) + rows * neurons
+    return max(1, math.floor(0.5 * bytes_free / (4 * floats)))

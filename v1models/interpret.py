@@ -1,0 +1,82 @@
+"""Looking inside: what a neuron saw when it fired, and what a fitted model says it wants to see.
+
+Source of most exciting images: Walker et al. (2019), Nat. Neurosci. 22:2060; of spike-triggered averages, de Boer &
+Kuyper (1968), IEEE Trans. Biomed. Eng. 15:169.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def spike_triggered_average(images, responses, mask=None):
+    """Response-weighted mean image minus the mean image, per neuron.
+
+    STA = Σ r x / Σ r − mean x. Arguments: images (n, rows, columns, channels); responses (n, N), non-negative; mask
+    (n, N) or None. Returns (N, rows, columns, channels); zeros for a neuron that never responded.
+    """
+    images, responses = np.asarray(images, np.float64), np.asarray(responses, np.float64)
+    weight = np.ones_like(responses) if mask is None else np.asarray(mask, np.float64)
+    flat = images.reshape(len(images), -1)
+    total = (weight * responses).sum(0)
+    triggered = (weight * responses).T @ flat / np.where(total > 0, total, 1)[:, None]
+    mean = weight.T @ flat / np.maximum(weight.sum(0), 1)[:, None]
+    average = np.where(total[:, None] > 0, triggered - mean, 0)
+    return average.reshape(-1, *images.shape[1:])
+
+
+def gradient_receptive_fields(predict, images):
+    """Mean over images of the derivative of each prediction with respect to the pixels: E[∂yₙ/∂x].
+
+    For a linear model this is its filter. Arguments: predict, a function from images (n, rows, columns, channels) to
+    (n, N); images to average over. Returns (N, rows, columns, channels).
+    """
+
+    def single(image):
+        return predict(image[None])[0]
+
+    jacobian = jax.jit(jax.jacrev(single))
+    total = sum(np.asarray(jacobian(image), np.float64) for image in jnp.asarray(images))
+    return total / len(images)
+
+
+def most_exciting_images(predict, shape, neurons, norm, key, steps=200, step_size=0.05, starts=2):
+    """For each neuron an image of given contrast that drives its prediction as high as gradient ascent finds.
+
+    Maximises yₙ(x) over ‖x‖₂ = norm, x without mean: a step along the normalised gradient, then back onto the sphere;
+    the best of several random starts. Arguments: predict as in `gradient_receptive_fields`; shape (rows, columns,
+    channels); neurons, indices; norm, ‖x‖₂ in the units of the model's input; key; steps; step_size, as a fraction of
+    norm; starts. Returns (images (len(neurons), *shape), predictions (len(neurons),)).
+    """
+    neurons = jnp.asarray(neurons)
+
+    def onto_sphere(image):
+        image = image - image.mean()
+        return norm * image / jnp.maximum(jnp.linalg.norm(image), 1e-12)
+
+    def response(image, neuron):
+        return predict(image[None])[0, neuron]
+
+    def ascend(key, neuron):
+        def step(image, _):
+            gradient = jax.grad(response)(image, neuron)
+            gradient = gradient / jnp.maximum(jnp.linalg.norm(gradient), 1e-12)
+            return onto_sphere(image + step_size * norm * gradient), None
+
+        image, _ = jax.lax.scan(step, onto_sphere(jax.random.normal(key, shape)), None, length=steps)
+        return image, response(image, neuron)
+
+    keys = jax.random.split(key, (starts, len(neurons)))
+    images, values = jax.jit(jax.vmap(jax.vmap(ascend), in_axes=(0, None)))(keys, neurons)
+    best = jnp.argmax(values, 0)
+    chosen = jnp.arange(len(neurons))
+    return np.asarray(images[best, chosen]), np.asarray(values[best, chosen])
+
+
+def filter_centres(gaussians, bounds):
+    """Centres (F, 2) as (x, y) in pixels of difference-of-Gaussians units, clipped as the model uses them.
+
+    Arguments: gaussians (2, 4, F); bounds, their GaussianBounds.
+    """
+    x, y = np.asarray(gaussians)[0, 2:4]
+    return np.stack([np.clip(x, *bounds.centre_x), np.clip(y, *bounds.centre_y)], axis=1)

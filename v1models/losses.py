@@ -1,0 +1,92 @@
+"""Losses between predicted and measured responses.
+
+B rows, N neurons, p predictions, r responses, m an optional 0/1 mask (B, N) of measured entries, which multiplies both:
+
+    Poisson    −Σ[r ln(p + ε) − p] / max(B r̄ₙ, 1e-8)        r̄ₙ: mean response of neuron n, or 1 when none is given
+    Gaussian    Σ(r − p)² / B
+    Bernoulli   mean sigmoid cross-entropy of the logits p
+
+Sums run over rows and neurons; nothing is divided by the number of neurons. A masked entry adds 0 to the first two, but
+its row is counted in B. For Bernoulli a masked entry is left out of the mean; NDN3 counts it as logit 0 against label
+0, which is the switch `count_masked`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from runtime.config import ConfigError
+
+POISSON_OFFSET = 1e-6
+NORMALISER_FLOOR = 1e-8
+LOSSES = ("poisson", "gaussian", "bernoulli")
+
+
+def poisson_terms(predictions, responses, offset=POISSON_OFFSET):
+    """−[r ln(p + ε) − p] of every entry, (B, N)."""
+    return -(responses * jnp.log(predictions + offset) - predictions)
+
+
+def gaussian_terms(predictions, responses):
+    """(r − p)² of every entry, (B, N)."""
+    return jnp.square(responses - predictions)
+
+
+def bernoulli_terms(logits, labels):
+    """Sigmoid cross-entropy ln(1 + eˣ) − x z of every entry, (B, N)."""
+    return jax.nn.softplus(logits) - logits * labels
+
+
+def terms(noise, predictions, responses, mask=None, offset=POISSON_OFFSET):
+    """Loss of every entry (B, N) for noise 'poisson', 'gaussian' or 'bernoulli'; masked entries as p = r = 0."""
+    if mask is not None:
+        predictions, responses = predictions * mask, responses * mask
+    if noise == "poisson":
+        return poisson_terms(predictions, responses, offset)
+    if noise == "gaussian":
+        return gaussian_terms(predictions, responses)
+    if noise == "bernoulli":
+        return bernoulli_terms(predictions, responses)
+    raise ConfigError(f"noise is {noise!r}; choose one of {', '.join(LOSSES)}.")
+
+
+def make_loss(noise, count_masked=False, offset=POISSON_OFFSET):
+    """Build loss(predictions, responses, mask=None, mean_rates=None) -> scalar.
+
+    Arguments: noise, one of LOSSES; count_masked, whether masked entries count in the Bernoulli mean; offset, ε of the
+    Poisson logarithm. The closure takes predictions and responses (B, N), mask (B, N) or None, mean_rates (N,) or None
+    (Poisson only). Raises ConfigError for an unknown noise or for mean rates where they mean nothing.
+    """
+    if noise not in LOSSES:
+        raise ConfigError(f"noise is {noise!r}; choose one of {', '.join(LOSSES)}.")
+
+    def loss(predictions, responses, mask=None, mean_rates=None):
+        if mean_rates is not None and noise != "poisson":
+            raise ConfigError(f"mean_rates scale the Poisson loss only, but the noise is {noise!r}; leave them out.")
+        entries = terms(noise, predictions, responses, mask, offset)
+        rows = predictions.shape[0]
+        if noise == "poisson" and mean_rates is not None:
+            return jnp.sum(entries / jnp.maximum(rows * mean_rates, NORMALISER_FLOOR))
+        if noise in ("poisson", "gaussian"):
+            return jnp.sum(entries) / rows
+        if mask is None or count_masked:
+            return jnp.mean(entries)
+        return jnp.sum(entries * mask) / jnp.maximum(jnp.sum(mask), 1)
+
+    return loss
+
+
+def neuron_sums(noise, predictions, responses, mask=None):
+    """Loss of each neuron summed over rows, (N,), without any normaliser."""
+    return jnp.sum(terms(noise, predictions, responses, mask), axis=0)
+
+
+def mean_rates(responses, mask=None, over_measured=True):
+    """Mean response of each neuron, floored at 1e-8.
+
+    Arguments: responses (n, N); mask (n, N) or None; over_measured, divide by the measured rows of a neuron (True) or
+    by all rows (False: NDN3, which makes the normaliser of a pooled neuron too small).
+    """
+    if mask is None:
+        return jnp.maximum(jnp.mean(responses, 0), NORMALISER_FLOOR)
+    count = jnp.maximum(jnp.sum(mask, 0), 1) if over_measured else responses.shape[0]
+    return jnp.maximum(jnp.sum(responses * mask, 0) / count, NORMALISER_FLOOR)

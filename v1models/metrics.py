@@ -1,0 +1,225 @@
+"""How good a model is, and how good one could be.
+
+Correlations are per neuron over images. Repeated presentations come as trials (T, n, N): T repeats of n images for N
+neurons, NaN where an image was shown less often (`stack_trials` builds that from ragged repeats). Single-trial noise
+bounds every score; the ceilings here estimate the bound from the repeats alone.
+
+Sources: oracle correlation and FEV/FEVE, Cadena et al. (2019), PLoS Comput. Biol. 15(4): e1006897; signal power and
+normalised correlation, Schoppe et al. (2016), Front. Comput. Neurosci. 10:10; bits per spike, Pillow et al. (2008),
+Nature 454:995; split-half reliability, Spearman (1910) and Brown (1910).
+"""
+
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+
+PUBLISHED_PERCENTILES = (50, 90, 10)
+
+
+def _correlation(xp, a, b, weight):
+    count = xp.maximum(xp.sum(weight, -2), 1)
+    a_mean, b_mean = xp.sum(weight * a, -2) / count, xp.sum(weight * b, -2) / count
+    a = weight * (a - a_mean[..., None, :])
+    b = weight * (b - b_mean[..., None, :])
+    a_norm, b_norm = xp.sqrt(xp.sum(a * a, -2)), xp.sqrt(xp.sum(b * b, -2))
+    # A column whose spread is rounding error of its mean is constant: its correlation is undefined and counts as 0.
+    tolerance = 16 * xp.finfo(a.dtype).eps
+    varies = (a_norm > tolerance * xp.sqrt(count) * xp.abs(a_mean)) & (
+        b_norm > tolerance * xp.sqrt(count) * xp.abs(b_mean)
+    )
+    product = xp.where(varies, a_norm * b_norm, 1)
+    r = xp.where(varies, xp.sum(a * b, -2) / xp.where(product > 0, product, 1), 0)
+    return xp.clip(xp.where(xp.isfinite(r), r, 0), -1, 1)
+
+
+def pearson(a, b, mask=None):
+    """Pearson correlation of each neuron over rows, undefined counted as 0.
+
+    r = Σ(a − ā)(b − b̄) / √(Σ(a − ā)² Σ(b − b̄)²) over rows with mask 1. A constant column, a fully masked one and one
+    with a single row give 0. Arguments: a, b (…, n, N); mask (n, N) or None. Returns (…, N) float64.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    weight = np.ones(b.shape[-2:]) if mask is None else np.asarray(mask, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        return _correlation(np, a, b, weight)
+
+
+def pearson_on_device(a, b, mask=None):
+    """`pearson` as a traceable function of JAX arrays, in their precision."""
+    return _correlation(jnp, a, b, jnp.ones(b.shape[-2:], b.dtype) if mask is None else mask)
+
+
+def percentiles_over_seeds(scores, percentiles=PUBLISHED_PERCENTILES):
+    """The 50th, 90th and 10th percentile over seeds, the way an instance is reported.
+
+    Arguments: scores (…, seeds). Returns (…, 3).
+    """
+    return np.moveaxis(np.percentile(np.asarray(scores, np.float64), percentiles, axis=-1), 0, -1)
+
+
+def stack_trials(repeats):
+    """Ragged repeats as one array: a list over images of (Tᵢ, N) becomes (max T, n, N) with NaN where there is none."""
+    repeats = [np.asarray(repeat, np.float64) for repeat in repeats]
+    neurons = {repeat.shape[1] for repeat in repeats}
+    if len(neurons) != 1:
+        raise ValueError(f"repeats have different numbers of neurons: {sorted(neurons)}.")
+    trials = np.full((max(map(len, repeats)), len(repeats), neurons.pop()), np.nan)
+    for image, repeat in enumerate(repeats):
+        trials[: len(repeat), image] = repeat
+    return trials
+
+
+def _trials(trials, least=2):
+    trials = np.asarray(trials, np.float64)
+    if trials.ndim != 3 or len(trials) < least:
+        raise ValueError(
+            f"trials have shape {trials.shape}; at least {least} repeats as (repeats, images, neurons) needed."
+        )
+    return trials, np.isfinite(trials)
+
+
+def trial_average(trials):
+    """Mean over the repeats there are, (n, N)."""
+    trials, there = _trials(trials, least=1)
+    return np.where(there, trials, 0).sum(0) / np.maximum(there.sum(0), 1)
+
+
+def oracle_correlation(trials, pooled=False):
+    """Correlation of single trials with the mean of the other trials of the same image, per neuron (leave-one-out).
+
+    pooled=False: one correlation over images for every trial, averaged over trials. pooled=True: one correlation over
+    all (trial, image) pairs. Arguments: trials (T, n, N), NaN where missing. Returns (N,).
+    """
+    trials, there = _trials(trials)
+    filled = np.where(there, trials, 0)
+    others = there.sum(0) - there
+    rest = (filled.sum(0) - filled) / np.maximum(others, 1)
+    usable = there & (others > 0)
+    if pooled:
+        flat = (-1, trials.shape[-1])
+        return pearson(filled.reshape(flat), rest.reshape(flat), usable.reshape(flat))
+    each = np.stack([pearson(filled[t], rest[t], usable[t]) for t in range(len(trials))])
+    counted = usable.any(1)
+    return (each * counted).sum(0) / np.maximum(counted.sum(0), 1)
+
+
+def pairwise_trial_correlation(trials):
+    """Mean over all pairs of trials of their correlation over the images both have, per neuron (N,)."""
+    trials, there = _trials(trials)
+    filled = np.where(there, trials, 0)
+    total, counted = np.zeros(trials.shape[-1]), np.zeros(trials.shape[-1])
+    for i, j in itertools.combinations(range(len(trials)), 2):
+        both = there[i] & there[j]
+        # Pairs that share no two images say nothing.
+        usable = both.sum(0) > 1
+        total += np.where(usable, pearson(filled[i], filled[j], both), 0)
+        counted += usable
+    return total / np.maximum(counted, 1)
+
+
+def reliability(trials):
+    """Reliability of the trial average, T ρ / (1 + (T − 1) ρ), ρ the mean pairwise trial correlation (Spearman–Brown).
+
+    T is the mean number of repeats where they are ragged. Its square root bounds the correlation that any model can
+    reach with the trial average. Returns (N,).
+    """
+    trials, there = _trials(trials)
+    rho, repeats = pairwise_trial_correlation(trials), there.sum(0).mean(0)
+    return repeats * rho / (1 + (repeats - 1) * rho)
+
+
+def correlation_ceiling(trials):
+    """√max(reliability, 0): the best expected correlation with the trial average, per neuron (N,)."""
+    return np.sqrt(np.maximum(reliability(trials), 0))
+
+
+def half_split_correlation(trials):
+    """Correlation of the mean of trials 0, 2, 4, … with the mean of trials 1, 3, 5, …, per neuron (N,)."""
+    trials, there = _trials(trials)
+    both = there[::2].any(0) & there[1::2].any(0)
+    return pearson(trial_average(trials[::2]), trial_average(trials[1::2]), both)
+
+
+def noise_variance(trials):
+    """Trial-to-trial variance (unbiased) averaged over images shown more than once, per neuron (N,)."""
+    trials, there = _trials(trials)
+    count = there.sum(0)
+    squares = np.where(there, np.square(trials - trial_average(trials)), 0).sum(0)
+    variance, repeated = squares / np.maximum(count - 1, 1), count > 1
+    return (variance * repeated).sum(0) / np.maximum(repeated.sum(0), 1)
+
+
+def signal_power(trials):
+    """Variance over images of the expected response: Var(trial average) − mean(noise variance / repeats), (N,).
+
+    Unbiased, so it can be negative for a neuron that does not respond.
+    """
+    trials, there = _trials(trials)
+    count = np.maximum(there.sum(0), 1)
+    return trial_average(trials).var(0, ddof=1) - noise_variance(trials) * (1 / count).mean(0)
+
+
+def explainable_variance_fraction(trials):
+    """FEV, signal power / (signal power + noise variance): the part of a single trial's variance that images explain.
+    """
+    signal, noise = signal_power(trials), noise_variance(trials)
+    total = signal + noise
+    return np.where(total > 0, signal / np.where(total > 0, total, 1), 0)
+
+
+def explainable_variance_explained(predictions, trials):
+    """FEVE = 1 − (mean (r − p)² − σ²) / (Var r − σ²), σ² the noise variance, over all single trials, per neuron (N,).
+
+    1 for the true expected response, 0 for its mean. Neurons with Var r ≤ σ² have nothing to explain: NaN.
+    Arguments: predictions (n, N); trials (T, n, N). Source: Cadena et al. 2019.
+    """
+    trials, there = _trials(trials)
+    noise, count = noise_variance(trials), there.sum((0, 1))
+    error = np.where(there, np.square(trials - np.asarray(predictions)), 0).sum((0, 1)) / count
+    mean = np.where(there, trials, 0).sum((0, 1)) / count
+    variance = np.where(there, np.square(trials - mean), 0).sum((0, 1)) / count
+    explainable = variance - noise
+    return np.where(explainable > 0, 1 - (error - noise) / np.where(explainable > 0, explainable, 1), np.nan)
+
+
+def correlation_to_average(predictions, trials):
+    """Pearson correlation of predictions with the trial average, per neuron (N,)."""
+    shown = np.isfinite(np.asarray(trials)).any(0)
+    return pearson(predictions, trial_average(trials), shown)
+
+
+def normalised_correlation(predictions, trials):
+    """CCnorm = Cov(p, r̄) / √(Var p · signal power): correlation with the noise-free response, per neuron (N,).
+
+    Neurons without signal power are NaN. Arguments: predictions (n, N); trials (T, n, N). Source: Schoppe et al. 2016.
+    """
+    predictions, average = np.asarray(predictions, np.float64), trial_average(trials)
+    power = signal_power(trials)
+    covariance = ((predictions - predictions.mean(0)) * (average - average.mean(0))).sum(0) / (len(average) - 1)
+    spread = predictions.var(0, ddof=1) * power
+    return np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), np.nan)
+
+
+def bits_per_spike(predictions, counts, mean_rates=None, mask=None):
+    """(L(p) − L(r̄)) / (Σr ln 2) with L(p) = Σ[r ln p − p], per neuron (N,): information beyond the mean rate.
+
+    Arguments: predictions, counts (n, N), in the same unit; mean_rates (N,), the null model, by default the mean of
+    counts; mask (n, N) or None. A neuron without spikes is NaN.
+    """
+    counts = np.asarray(counts, np.float64)
+    predictions = np.maximum(np.asarray(predictions, np.float64), 1e-12)
+    weight = np.ones_like(counts) if mask is None else np.asarray(mask, np.float64)
+    spikes = (weight * counts).sum(0)
+    if mean_rates is None:
+        mean_rates = spikes / np.maximum(weight.sum(0), 1)
+    null = np.broadcast_to(np.maximum(mean_rates, 1e-12), counts.shape)
+    gain = (weight * (counts * (np.log(predictions) - np.log(null)) - predictions + null)).sum(0)
+    return np.where(spikes > 0, gain / (np.where(spikes > 0, spikes, 1) * np.log(2)), np.nan)
+
+
+def poisson_null_cost(responses, mean_rates, offset=1e-6):
+    """Normalised Poisson loss of predicting a neuron's mean rate m: −[mean(r) ln(m + ε) − m] / max(m, 1e-8), (N,)."""
+    rates = np.asarray(mean_rates, np.float64)
+    mean = np.asarray(responses, np.float64).mean(0)
+    return -(mean * np.log(rates + offset) - rates) / np.maximum(rates, 1e-8)
