@@ -15,8 +15,8 @@ VENV := .venv
 STAMP := $(VENV)/.stamp
 PYTHON := $(VENV)/bin/python
 PYTHONS := python3.13 python3.12 python3.11 python3
-# Two workers halve the time where compiling, which uses one core, is most of the work; more cost memory.
-WORKERS ?= 2
+# Test processes side by side: `make test WORKERS=2`; 0 runs all in one.
+WORKERS ?= 0
 PYTEST := $(PYTHON) -m pytest -n $(WORKERS)
 
 # An environment whose interpreter no longer starts (another Python, a moved folder) is made anew.

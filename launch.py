@@ -1,4 +1,6 @@
-"""Run an experiment: `python launch.py --config=configs/nrflv.py[:PRESET] [--config.FIELD=VALUE ...] [--workdir=FOLDER]`.
+"""Run an experiment.
+
+    python launch.py --config=configs/nrflv.py[:PRESET] [--config.FIELD=VALUE ...] [--workdir=FOLDER] [--stages=train]
 
 The config says what is computed and to which package it belongs; this file only reads flags, freezes the config and
 calls the stages.

@@ -53,22 +53,29 @@ class GaborFits(NamedTuple):
     peak_count: np.ndarray  # peaks of the correlogram, from which the first frequency is guessed
 
 
+def _solve(matrix, vector):
+    """Solve small positive definite systems by an unrolled Cholesky factorisation, elementwise over leading axes."""
+    size = vector.shape[-1]
+    lower = [[None] * size for _ in range(size)]
+    solution = [None] * size
+    for row in range(size):
+        for column in range(row + 1):
+            rest = matrix[..., row, column] - sum(lower[row][k] * lower[column][k] for k in range(column))
+            lower[row][column] = jnp.sqrt(jnp.maximum(rest, 1e-30)) if row == column else rest / lower[column][column]
+        solution[row] = (vector[..., row] - sum(lower[row][k] * solution[k] for k in range(row))) / lower[row][row]
+    for row in reversed(range(size)):
+        later = sum(lower[k][row] * solution[k] for k in range(row + 1, size))
+        solution[row] = (solution[row] - later) / lower[row][row]
+    return jnp.stack(solution, axis=-1)
+
+
 def _levenberg_marquardt(evaluate, parameters, steps: int):
     """Minimise many small problems side by side.
 
     `evaluate(parameters)` returns cost (...), gradient (..., k) and Gauss-Newton matrix (..., k, k) for parameters
-    (..., k); k = 1 and 2 are solved in closed form.
+    (..., k).
     """
     slack = 1 + (1e-6 if parameters.dtype == jnp.float32 else 1e-13)
-
-    def solve(matrix, vector):
-        if vector.shape[-1] == 1:
-            return vector / matrix[..., 0]
-        if vector.shape[-1] > 2:
-            return jnp.linalg.solve(matrix, vector[..., None])[..., 0]
-        (a, b), (_, d) = (matrix[..., 0, 0], matrix[..., 0, 1]), (matrix[..., 1, 0], matrix[..., 1, 1])
-        u, v = vector[..., 0], vector[..., 1]
-        return jnp.stack([d * u - b * v, a * v - b * u], axis=-1) / (a * d - b * b)[..., None]
 
     def step(_, carry):
         parameters, (cost, gradient, matrix), damping = carry
@@ -77,7 +84,7 @@ def _levenberg_marquardt(evaluate, parameters, steps: int):
             matrix
             + jnp.eye(matrix.shape[-1], dtype=matrix.dtype) * (damping[..., None] * diagonal + 1e-12)[..., None, :]
         )
-        trial = parameters - solve(damped, gradient)
+        trial = parameters - _solve(damped, gradient)
         trial_value = evaluate(trial)
         # Rounding must not reject the last, smallest steps: they are judged by the gradient, which is more exact.
         better = trial_value[0] <= cost * slack
@@ -93,6 +100,18 @@ def _levenberg_marquardt(evaluate, parameters, steps: int):
     return parameters, cost
 
 
+def _waves(phase, frequency, lags):
+    """Return cos and sin of λx + p (..., d) by the addition theorem, x = coarse + fine: 20 angles instead of 100."""
+    rows = next(n for n in range(int(lags.size**0.5), 0, -1) if lags.size % n == 0)
+    grid = lags.reshape(rows, -1)
+    coarse, fine = phase + frequency * grid[:, 0], frequency * (grid[0] - grid[0, 0])
+    cos_a, sin_a, cos_b, sin_b = jnp.cos(coarse), jnp.sin(coarse), jnp.cos(fine), jnp.sin(fine)
+    cosine = cos_a[..., :, None] * cos_b[..., None, :] - sin_a[..., :, None] * sin_b[..., None, :]
+    sine = sin_a[..., :, None] * cos_b[..., None, :] + cos_a[..., :, None] * sin_b[..., None, :]
+    shape = (*cosine.shape[:-2], lags.size)
+    return cosine.reshape(shape), sine.reshape(shape)
+
+
 @partial(jax.jit, static_argnames=("steps", "newton"))
 def _fit_sines(curves, lags, starts, steps: int, newton: bool):
     """Fit cos(λx + p) + m to scaled curves (n, d) from starts (n, starts, 2) of (p, λ).
@@ -103,8 +122,7 @@ def _fit_sines(curves, lags, starts, steps: int, newton: bool):
     width = jnp.sqrt((lags**2).mean())
 
     def evaluate(parameters):
-        angle = parameters[..., :1] + parameters[..., 1:] * lags
-        cosine, sine = jnp.cos(angle), jnp.sin(angle)
+        cosine, sine = _waves(parameters[..., :1], parameters[..., 1:], lags)
         residual = cosine - cosine.mean(axis=-1, keepdims=True) - target[:, None]
 
         def total(values):
@@ -164,14 +182,15 @@ def _fit_damped(curves, lags, starts, steps: int = 15):
         a, b, c, frequency, log_width = (parameters[:, k : k + 1] for k in range(5))
         width = jnp.exp(-2 * jnp.clip(log_width, *np.log(SIGMA_RANGE))) * lags**2
         bell = jnp.exp(-0.5 * width)
-        cosine, sine = jnp.cos(frequency * lags), jnp.sin(frequency * lags)
+        cosine, sine = _waves(jnp.zeros_like(frequency), frequency, lags)
         fitted = (a * cosine + b * sine + c) * bell
-        jacobian = jnp.stack(
-            [cosine * bell, sine * bell, bell, (b * cosine - a * sine) * lags * bell, fitted * width], axis=1
-        )
+        columns = (cosine * bell, sine * bell, bell, (b * cosine - a * sine) * lags * bell, fitted * width)
         residual = fitted - curves
-        gradient = jnp.einsum("nkd,nd->nk", jacobian, residual)
-        return 0.5 * (residual**2).sum(axis=-1), gradient, jnp.einsum("nkd,nld->nkl", jacobian, jacobian)
+        gradient = jnp.stack([(column * residual).sum(axis=-1) for column in columns], axis=-1)
+        matrix = jnp.stack(
+            [jnp.stack([(one * other).sum(axis=-1) for other in columns], axis=-1) for one in columns], axis=-2
+        )
+        return 0.5 * (residual**2).sum(axis=-1), gradient, matrix
 
     return _levenberg_marquardt(evaluate, starts, steps)
 
@@ -291,7 +310,7 @@ def _fit_block(curves, starts, lags, compat: bool) -> np.ndarray:
         carriers += (single(curves)[:, None] - carriers).mean(axis=-1, keepdims=True)
         repeated = jnp.repeat(single(curves), starts.shape[1], axis=0)
         widths = jnp.full((len(repeated), 1), np.log(SIGMA_START), jnp.float32)
-        _, costs = _fit_bells(repeated, carriers.reshape(repeated.shape), single(lags), widths)
+        _, costs = _fit_bells(repeated, carriers.reshape(repeated.shape), single(lags), widths, steps=12)
         costs = costs.reshape(starts.shape[:2])
     chosen = _best(sines, costs)
     with jax.enable_x64(True):

@@ -44,7 +44,8 @@ def base() -> ConfigDict:
     config.data.rescale = True  # map grey levels [0, 1] to the range of the image layer
 
     config.model = ConfigDict()
-    config.model.architecture = patch_architecture(size=16, channels=1)  # or the name of one in nrf/architectures.json
+    config.model.named = optional(str)  # an architecture of nrf/architectures.json, in place of the lists below
+    config.model.architecture = patch_architecture(size=16, channels=1)
     config.model.state_activation = "hardtanh"  # hardtanh, hardsig or relu
     config.model.activation = "swish"  # swish, leaky_relu or relu
     config.model.weight_norm = True
@@ -185,7 +186,7 @@ def cifar(config: ConfigDict) -> None:
 def thesis(config: ConfigDict) -> None:
     """The published flags, noise clamp and all: the sampler runs at a temperature of about 0.001 to 0.005."""
     config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3, "num_train": 50000, "rescale": False})
-    config.model.architecture = "NRFLV_CIFAR_4SL_small_densebackw_wideSL1base"
+    config.model.named = "NRFLV_CIFAR_4SL_small_densebackw_wideSL1base"
     config.initializer.lr = 5e-4
     config.positive.start = "initializer"
     config.sampler.name = "sghmc_thesis"

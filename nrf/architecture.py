@@ -1,7 +1,7 @@
 """The graph of a Neural Random Field: state layers, the connections between them, and the named architectures.
 
-A model is a list of state layers s_0 (the image), s_1 ... s_L.  Layer i listens to some of them, its *inputs*, through a
-network f_i.  This file holds only that wiring, as frozen dataclasses that can be hashed, printed and validated; the
+A model is a list of state layers s_0 (the image), s_1 ... s_L.  Layer i listens to some of them, its *inputs*, through
+a network f_i.  This file holds only that wiring, as frozen dataclasses that can be hashed, printed and validated; the
 arithmetic lives in `layers.py` and `energy.py`.
 """
 

@@ -4,8 +4,8 @@ A sampler calls the same frozen convolutions hundreds of times inside one `lax.s
 written here:
 
 * XLA on CPU only rewrites convolutions into its fast form in the entry computation.  Inside a loop, the input and
-  weight gradients that automatic differentiation produces take a path 12 to 28 times slower.  `direct` therefore defines
-  its own gradients, each again an ordinary NHWC/HWIO convolution.
+  weight gradients that automatic differentiation produces take a path 12 to 28 times slower.  `direct` therefore
+  defines its own gradients, each again an ordinary NHWC/HWIO convolution.
 * Weights do not change while sampling, so a kernel's discrete Fourier transform is computed once per phase and the
   convolution becomes a product per frequency.  The transforms of maps of at most a few dozen pixels are cheapest as
   matrix products, which also need no special gradient rule and may be evaluated only at the pixels that a nearest-
@@ -165,9 +165,9 @@ def select(x: jax.Array, index: np.ndarray, axis: int) -> jax.Array:
         return x
     if index.size % size == 0 and np.array_equal(index, np.arange(index.size) // (index.size // size)):
         repeats = index.size // size
-        shape = x.shape[: axis + 1] + (repeats,) + x.shape[axis + 1 :]
+        shape = (*x.shape[:axis + 1], repeats, *x.shape[axis + 1:])
         repeated = jnp.broadcast_to(jnp.expand_dims(x, axis + 1), shape)
-        return repeated.reshape(x.shape[:axis] + (index.size,) + x.shape[axis + 1 :])
+        return repeated.reshape((*x.shape[:axis], index.size, *x.shape[axis + 1:]))
     chosen = jnp.asarray(np.eye(size, dtype=np.float32)[index], x.dtype)
     equation = "sh,hwbc->swbc" if axis == 0 else "sw,hwbc->hsbc"
     return jnp.einsum(equation, chosen, x, precision=lax.Precision.HIGHEST)
@@ -272,7 +272,7 @@ def _forward_matrices(size: tuple[int, int], period: tuple[int, int]) -> tuple[n
 def _inverse_matrices(
     period: tuple[int, int], rows: tuple[int, ...], cols: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Real matrices of the inverse transform at the given rows and columns: columns (q, p, w, n), then rows (h, q, k)."""
+    """Real matrices of the inverse transform at given rows and columns: columns (q, p, w, n), then rows (h, q, k)."""
     k, n = np.arange(period[0] // 2 + 1), np.arange(period[1])
     # Every frequency but 0 and (for even periods) the last stands for itself and its conjugate.
     weight = np.where((k == 0) | (2 * k == period[0]), 1.0, 2.0) / (period[0] * period[1])
@@ -285,7 +285,7 @@ def _inverse_matrices(
 
 
 def forward_transform(x: jax.Array, period: tuple[int, int]) -> jax.Array:
-    """Discrete Fourier transform of real maps (H, W, B, C) -> (frequencies, B, 2C), real parts before imaginary ones."""
+    """Discrete Fourier transform of real maps: (H, W, B, C) -> (frequencies, B, 2C), real parts before imaginary."""
     height, width, batch, channels = x.shape
     rows, cols = _forward_matrices((height, width), tuple(period))
     y = jnp.einsum("kph,hwbc->kpwbc", rows, x)
@@ -294,7 +294,7 @@ def forward_transform(x: jax.Array, period: tuple[int, int]) -> jax.Array:
 
 
 def inverse_transform(spectrum: jax.Array, period: tuple[int, int], rows: np.ndarray, cols: np.ndarray) -> jax.Array:
-    """Inverse of `forward_transform`, evaluated only at `rows` and `cols`: (frequencies, B, 2C) -> (rows, cols, B, C)."""
+    """Inverse of `forward_transform` at `rows` and `cols` only: (frequencies, B, 2C) -> (rows, cols, B, C)."""
     across, down = _inverse_matrices(tuple(period), tuple(int(r) for r in rows), tuple(int(c) for c in cols))
     _, batch, channels = spectrum.shape
     z = spectrum.reshape(period[0] // 2 + 1, period[1], batch, 2, channels // 2)

@@ -241,11 +241,11 @@ def _to_states(maps: Sequence[jax.Array]) -> States:
 def _check_states(architecture: Architecture, states: States) -> None:
     if len(states) != len(architecture.layers):
         raise ValueError(
-            f"architecture '{architecture.name}' has {len(architecture.layers)} state layers but {len(states)} were given"
+            f"architecture '{architecture.name}' has {len(architecture.layers)} state layers, not {len(states)}"
         )
     for index, (state, layer) in enumerate(zip(states, architecture.layers, strict=True)):
         if state.shape[1:] != (layer.height, layer.width, layer.channels):
             raise ValueError(
-                f"state layer {index} has shape {tuple(state.shape)}; it must be (batch, {layer.height}, {layer.width}, "
-                f"{layer.channels})"
+                f"state layer {index} has shape {tuple(state.shape)}; it must be "
+                f"(batch, {layer.height}, {layer.width}, {layer.channels})"
             )

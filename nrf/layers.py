@@ -9,6 +9,7 @@ says so.  The pure functions at the end (`run_...`) use those effective weights 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import jax
@@ -31,7 +32,8 @@ def leaky_relu(x: jax.Array) -> jax.Array:
     return jnp.where(x > 0, x, 0.01 * x)
 
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"swish": swish, "leaky_relu": leaky_relu, "relu": jax.nn.relu}
+Activation = Callable[[jax.Array], jax.Array]
+ACTIVATIONS: dict[str, Activation] = {"swish": swish, "leaky_relu": leaky_relu, "relu": jax.nn.relu}
 
 
 def fan_in_uniform(fan_in: int) -> Callable:
@@ -178,7 +180,7 @@ class DenseNet(nn.Module):
         counts = [c * h * w for c, h, w in self.sizes]
         widths = [sum(counts)] + [HIDDEN_UNITS] * (self.hidden + 1) + [self.output[0] * self.output[1] * self.output[2]]
         kernels, biases = [], []
-        for index, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
             # The last layer is never normalised, and spectral normalisation is for convolutions only.
             norm = "weight" if self.norm == "weight" and index < len(widths) - 2 else "none"
             kernels.append(Kernel((inputs, outputs), -1, inputs, norm, name=f"layer_{index}")())

@@ -93,9 +93,9 @@ def make_weight_optimizer(
 ) -> optax.GradientTransformation:
     """Build the optimiser of the energy model's parameters.
 
-    name: 'adam', betas (0, 0.999), its own clip the elementwise `clip_by_second_moment`; or 'sgd', momentum 0.4, its own
-    clip scaling each array's gradient to a norm of at most sqrt(size).  learning_rate: a number, or a schedule from the
-    count of updates such as `epoch_decay`; own_clip: whether that clip is applied; global_norm: largest norm of the
+    name: 'adam', betas (0, 0.999), its own clip the elementwise `clip_by_second_moment`; or 'sgd', momentum 0.4, its
+    own clip scaling each array's gradient to a norm of at most sqrt(size).  learning_rate: a number, or a schedule from
+    the count of updates such as `epoch_decay`; own_clip: whether that clip is applied; global_norm: largest norm of the
     gradient over all arrays together, applied first.  Raises ConfigError for an unknown name or a norm that is not
     positive.
     """

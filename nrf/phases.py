@@ -117,7 +117,7 @@ def uniform_states(key: jax.Array, model: EnergyModel, batch: int) -> States:
 
 
 def noise_images(key: jax.Array, model: EnergyModel, batch: int) -> jax.Array:
-    """Noise images around a random mean per image and channel, within the image bounds: starts for `ff` initialising."""
+    """Noise images around a random mean per image and channel, within the image bounds, for an initialiser to read."""
     shape = model.architecture.state_shapes(batch)[0]
     low, high = model.bounds[0]
     mean_key, noise_key = jax.random.split(key)

@@ -23,7 +23,7 @@ class ReplayBuffer(NamedTuple):
 
 
 def create(shapes: Sequence[tuple[int, ...]], capacity: int) -> ReplayBuffer:
-    """An empty buffer for `capacity` states of the given shapes (H, W, C), one per layer; ValueError if capacity < 1."""
+    """An empty buffer for `capacity` states of shapes (H, W, C), one per layer; ValueError if capacity < 1."""
     if capacity < 1:
         raise ValueError(f"the replay buffer needs room for at least one state, not {capacity}")
     states = tuple(jnp.zeros((capacity, *shape), jnp.float32) for shape in shapes)

@@ -46,7 +46,7 @@ def read_checkpoint(path: str | pathlib.Path) -> dict[str, dict[str, np.ndarray]
         elif any(name.startswith("enc.cctb_blocks.") for name in table):
             tables["initializer"] = table
     if not tables:
-        raise ConfigError(f"{path} holds neither a model ('quadratic_nets...') nor an initialiser ('enc.cctb_blocks...')")
+        raise ConfigError(f"{path} holds no model ('quadratic_nets...') and no initialiser ('enc.cctb_blocks...')")
     return tables
 
 

@@ -66,7 +66,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             if step % log.every == 0 or step % log.images_every == 0 or ends or step == 1:
                 metrics = {name: float(value) for name, value in found.items()}
                 if step % log.images_every == 0 or ends:
-                    metrics |= look(run, step, state, samples, evaluate)
+                    metrics |= look(run, step, state, evaluate)
                 writer.write(step, metrics)
                 if log.histograms_every and step % log.histograms_every == 0:
                     writer.write(step, histograms(samples))
@@ -74,7 +74,8 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             if step % log.checkpoint_every == 0 or ends:
                 checkpoints.save(step, state, metrics)
             if step % log.images_every == 0 or ends:
-                figures.training_curves(read_metrics(run.folder), run.folder / "images" / "curves.png", config.data.name)
+                curves = run.folder / "images" / "curves.png"
+                figures.training_curves(read_metrics(run.folder), curves, config.data.name)
             if ends:
                 break
     if stop.requested and step < updates:
@@ -158,7 +159,7 @@ def check_health(config: ConfigDict, step: int, metrics: dict, checkpoints: Chec
             )
 
 
-def look(run: Run, step: int, state: TrainState, samples: Samples, evaluate) -> dict[str, float]:
+def look(run: Run, step: int, state: TrainState, evaluate) -> dict[str, float]:
     """Draw the sample sheet and measure how far samples are from held-out images; returns the measures."""
     bounds = run.trainer.model.bounds[0]
     test = run.images.test
@@ -169,9 +170,9 @@ def look(run: Run, step: int, state: TrainState, samples: Samples, evaluate) -> 
     reference = test[: 4 * SHEET]
     noise = np.clip(rng.normal(reference.mean(), reference.std(), stored.shape), *bounds)
     panels = {
-        "data": np.asarray(samples.positive[0])[:SHEET],
-        "samples (end of the negative phase)": stored[-SHEET:],
-        "noise": noise[:SHEET],
+        "data (held out)": test[:SHEET],
+        "samples (after the negative phase)": stored[-SHEET:],
+        "white noise": noise[:SHEET],
     }
     title = f"{run.config.data.name}, update {step}"
     figures.sample_sheet(panels, run.folder / "images" / f"samples_{step:07d}.png", title, bounds)

@@ -60,20 +60,18 @@ class Trainer(NamedTuple):
 
 
 def read_architecture(config: ConfigDict) -> Architecture:
-    """The architecture that config.model.architecture names or spells out; ConfigError if it does not fit the data."""
-    value = config.model.architecture
-    if isinstance(value, str):
-        architecture = get_architecture(value)
+    """The architecture that config.model names or spells out; ConfigError if it does not fit the data."""
+    if config.model.named is not None:
+        architecture = get_architecture(config.model.named)
     else:
-        try:
-            architecture = Architecture.from_lists("config.model.architecture", **dict(value.items()))
-        except TypeError as error:
-            raise ConfigError(f"config.model.architecture: {error}") from None
+        fields = dict(config.model.architecture.items())
+        architecture = Architecture.from_lists("config.model.architecture", **fields)
     image, data = architecture.layers[0], config.data
     if (image.height, image.width, image.channels) != (data.size, data.size, data.channels):
         raise ConfigError(
-            f"the image layer of architecture '{architecture.name}' is {image.height}x{image.width} with {image.channels} "
-            f"channels but config.data asks for {data.size}x{data.size} with {data.channels}; make them equal"
+            f"the image layer of architecture '{architecture.name}' is {image.height}x{image.width} with "
+            f"{image.channels} channels but config.data asks for {data.size}x{data.size} with {data.channels}; "
+            "make them equal"
         )
     return architecture
 
@@ -81,7 +79,7 @@ def read_architecture(config: ConfigDict) -> Architecture:
 def read_sampler(config: ConfigDict, model: EnergyModel, clamp_image: bool):
     """The sampler that config.sampler.name chooses, its per-layer options cut down to the layers that move."""
     name = config.sampler.name
-    groups = [key for key in config.sampler.keys() if key not in ("name", "gradient_clip")]
+    groups = [key for key in config.sampler if key not in ("name", "gradient_clip")]
     if name not in groups:
         raise ConfigError(f"config.sampler.name is '{name}', which has no group of options{did_you_mean(name, groups)}")
     count = len(model.bounds)
@@ -89,8 +87,8 @@ def read_sampler(config: ConfigDict, model: EnergyModel, clamp_image: bool):
     for field, value in options.items():
         if isinstance(value, tuple) and len(value) != count:
             raise ConfigError(
-                f"config.sampler.{name}.{field} has {len(value)} entries but the architecture has {count} state layers; "
-                "give one number, or one per layer"
+                f"config.sampler.{name}.{field} has {len(value)} entries but the architecture has {count} state "
+                "layers; give one number, or one per layer"
             )
     try:
         free = range(1 if clamp_image else 0, count)
@@ -101,10 +99,11 @@ def read_sampler(config: ConfigDict, model: EnergyModel, clamp_image: bool):
 
 def check_config(config: ConfigDict) -> None:
     """Raise ConfigError for values that cannot work together, naming the field."""
-    if config.positive.start not in POSITIVE_STARTS:
-        raise ConfigError(f"config.positive.start is '{config.positive.start}'; use one of {', '.join(POSITIVE_STARTS)}")
-    if config.negative.fresh not in FRESH_STARTS:
-        raise ConfigError(f"config.negative.fresh is '{config.negative.fresh}'; use one of {', '.join(FRESH_STARTS)}")
+    choices = {"positive.start": POSITIVE_STARTS, "negative.fresh": FRESH_STARTS}
+    for field, known in choices.items():
+        group, name = field.split(".")
+        if config[group][name] not in known:
+            raise ConfigError(f"config.{field} is '{config[group][name]}'; use one of {', '.join(known)}")
     if config.negative.longest < config.negative.steps:
         raise ConfigError(
             f"config.negative.longest is {config.negative.longest}, less than config.negative.steps "
@@ -222,7 +221,7 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
             "energy/positive": per_pixel[0],
             "energy/negative": per_pixel[1],
             "energy/gap": per_pixel[1] - per_pixel[0],
-            "gradient/weights": optax.global_norm(gradient),
+            "gradient/weights": optax.tree.norm(gradient),
             "rate/weights": optimizers.epoch_decay(config.train.lr, config.train.lr_decay, epoch)(state.step),
             "buffer/size": new_state.buffer.size,
             **{f"initializer/loss_{i + 1}": loss for i, loss in enumerate(guide_losses)},

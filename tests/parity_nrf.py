@@ -31,8 +31,9 @@ RELATIVE = 1e-5
 FLOOR = 1e-6  # rounding of float32 arithmetic on numbers around 1
 GRADIENT_FLOOR = 1e-5  # what the reference's own README grants to gradients, absolutely
 METHODS = ("direct", "spectral")
-# The files hold one small batch each, so that compiling would take most of the time.
-compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+# The files hold one small batch each, so that compiling takes most of the time: ask for little optimisation.
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+compiled = functools.partial(jax.jit, compiler_options=QUICK)
 Found = dict[str, tuple[float, float, float]]
 
 
@@ -161,8 +162,13 @@ def _compare_sets(file, found, model, variables, label: str, places: dict[str, s
         energy, gradient = model.energy_and_gradient(weights, batch)
         return energy, gradient, model.outputs(weights, batch), model.unit_energies(weights, batch)
 
-    step, start = (evaluate(variables), 0)
-    for name, size in zip(sets, sizes, strict=True):
+    step, start = evaluate(variables), 0
+    advance = compiled(model.power_iteration)
+    for number, (name, size) in enumerate(zip(sets, sizes, strict=True)):
+        if number and "spectral" in variables:
+            # Each forward pass of the original advances the power iteration: the next set sees other weights.
+            variables = advance(variables)
+            step = evaluate(variables)
         rows = slice(start, start + size)
         energy, gradient, outputs, units = jax.tree.map(lambda a, rows=rows: a[rows], step)
         prefix = f"{results}{name}"
@@ -174,10 +180,6 @@ def _compare_sets(file, found, model, variables, label: str, places: dict[str, s
                 theirs = file[f"{prefix}/fullenergy_{i}"]
                 compare(found, f"{label}{prefix}/fullenergy_{i}", _nchw(units[i]).reshape(theirs.shape), theirs)
         start += size
-        if "spectral" in variables:
-            # Each forward pass of the original advances the power iteration: the next set sees other weights.
-            variables = model.power_iteration(variables)
-            step = evaluate(variables)
 
 
 def _check_energy(file, found: Found) -> None:
@@ -187,7 +189,7 @@ def _check_energy(file, found: Found) -> None:
         _compare_sets(file, found, model, variables, f"{method}/", {name: name for name in names})
         vectors = _table(file, "u1/")
         if vectors and method == METHODS[0]:
-            after = model.power_iteration(variables)["spectral"]
+            after = compiled(model.power_iteration)(variables)["spectral"]
             theirs = energy_variables(model.architecture, vectors)["spectral"]
             _compare_trees(found, "u1", after, theirs)
 
@@ -293,11 +295,15 @@ def _check_train(file, found: Found) -> None:
         for key, value in zip(("loss", "pos_energy", "neg_energy"), (values[0], *values[1]), strict=True):
             compare(found, f"{u}/{key}", value, file[f"{u}/{key}"])
         changed = sum(int((a != b).sum()) for a, b in zip(*map(jax.tree.leaves, (gradient, clipped)), strict=True))
-        compare(found, f"{u}/n_clipped", changed, file[f"{u}/n_clipped"])
+        # An element on its bound may fall on either side.
+        compare(found, f"{u}/n_clipped", changed, file[f"{u}/n_clipped"], 1.0)
+        # The two phases' gradients nearly cancel in some arrays: what is left is rounded like the largest of them.
+        largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradient))
+        floors = {"grad": 1e-6 * largest, "grad_clipped": 1e-6 * largest, "p": FLOOR}
         for key, tree in (("grad", gradient), ("grad_clipped", clipped), ("p", params)):
             if table := _table(file, f"{u}/{key}/"):
                 theirs = energy_variables(architecture, table)["params"]
-                _compare_trees(found, f"{u}/{key}", tree, theirs, GRADIENT_FLOOR if "grad" in key else FLOOR)
+                _compare_trees(found, f"{u}/{key}", tree, theirs, max(FLOOR, floors[key]))
 
 
 # --- sampling phases -----------------------------------------------------------------------------------------------

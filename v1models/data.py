@@ -147,8 +147,7 @@ def pool(recordings):
 
 
 def pool_populations(populations):
-    """Populations side by side in neurons and one after another in rows, masked; trials, where all have them, likewise.
-    """
+    """Populations side by side in neurons and one after another in rows, masked; trials, if all have them, likewise."""
     train = pool([(p.train_images, p.train_responses) for p in populations])
     validation = pool([(p.validation_images, p.validation_responses) for p in populations])
     trials = None
@@ -171,28 +170,18 @@ def pool_populations(populations):
     )
 
 
-def _standard(images, reference=None):
-    reference = images if reference is None else reference
-    return (images - reference.mean()) / reference.std()
+def _pixel_deviation(images):
+    deviation = images.std(0)
+    return np.where(deviation > 0, deviation, 1)
 
 
-def _unit_deviation(images, reference=None):
-    return images / (images if reference is None else reference).std()
-
-
-def _pixel_standard(images, reference=None):
-    reference = images if reference is None else reference
-    deviation = reference.std(0)
-    return (images - reference.mean(0)) / np.where(deviation > 0, deviation, 1)
-
-
-# Each takes (images, reference=None); the statistics are the reference's, so held-out images use the training images'.
+# Each gives (offset, scale) from the training images; an image x is used as (x − offset) / scale.
 NORMALISATIONS = {
-    "none": lambda images, reference=None: images,
-    "million": lambda images, reference=None: images * 1e6,  # baseline 1: the supplement's pixels lie in 0 … 0.000255
-    "standard": _standard,  # mean 0, standard deviation 1 over the whole array
-    "unit_deviation": _unit_deviation,  # standard deviation 1, mean kept
-    "pixel_standard": _pixel_standard,  # the same for every pixel by itself (Klindt et al. 2017)
+    "none": lambda images: (0.0, 1.0),
+    "million": lambda images: (0.0, 1e-6),  # baseline 1: the supplement's pixels lie in 0 … 0.000255
+    "standard": lambda images: (images.mean(), images.std()),  # over the whole array
+    "unit_deviation": lambda images: (0.0, images.std()),
+    "pixel_standard": lambda images: (images.mean(0), _pixel_deviation(images)),  # each pixel by itself (Klindt et al.)
 }
 
 
@@ -207,10 +196,10 @@ def normalise(population, inputs="standard", responses="none"):
     if responses not in RESPONSE_SCALES:
         raise ConfigError(f"response normalisation is {responses!r}; choose one of {', '.join(RESPONSE_SCALES)}.")
     scale = RESPONSE_SCALES[responses](population.train_responses, population.train_mask)
-    change, reference = NORMALISATIONS[inputs], population.train_images
+    offset, spread = NORMALISATIONS[inputs](population.train_images)
     return population._replace(
-        train_images=np.asarray(change(population.train_images, reference), np.float32),
-        validation_images=np.asarray(change(population.validation_images, reference), np.float32),
+        train_images=np.asarray((population.train_images - offset) / spread, np.float32),
+        validation_images=np.asarray((population.validation_images - offset) / spread, np.float32),
         train_responses=np.asarray(population.train_responses / scale, np.float32),
         validation_responses=np.asarray(population.validation_responses / scale, np.float32),
         trials=None if population.trials is None else population.trials / scale,

@@ -13,14 +13,13 @@ checkpoint, so a resumed fit continues bit for bit.
 """
 
 import dataclasses
-import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from runtime.config import ConfigError
+from runtime.config import ConfigError, RunError
 from v1models.metrics import pearson_on_device
 from v1models.ndn3_regime import row_orders
 from v1models.optimisation import Member, random_orders
@@ -144,11 +143,6 @@ def start_members(training, seeds, instances=1, mean_rates=None):
     return jax.tree.map(lambda leaf: jnp.concatenate([leaf] * instances), members)
 
 
-def stack_members(members):
-    """Members given one by one (from imported weights, say) with a leading axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-
-
 def _in_chunks(function, size, axes):
     """`function` over slices of at most `size` along the leading axis of the arguments whose axes entry is 0."""
 
@@ -194,11 +188,21 @@ def initial_state(members, plan):
     return FitState(members, best, History(*[empty.copy() for _ in History._fields]), 0)
 
 
-def _orders(plan, members, first, epochs, rows):
+def _order_source(plan, rows):
+    """A function (keys, first epoch, epochs) -> orders (M, epochs, rows); numpy's streams go forward only."""
     if plan.numpy_seeds is None:
-        return random_orders(members.key, first, epochs, rows)
-    orders = {seed: row_orders(np.arange(rows), seed, epochs, first) for seed in set(plan.numpy_seeds)}
-    return jnp.asarray(np.stack([orders[seed] for seed in plan.numpy_seeds]), jnp.int32)
+        program = jax.jit(random_orders, static_argnums=(2, 3))
+        return lambda keys, first, epochs: program(keys, first, epochs, rows)
+    streams, position = {seed: np.random.RandomState(seed) for seed in plan.numpy_seeds}, [0]
+
+    def orders(keys, first, epochs):
+        drawn = {
+            seed: row_orders(np.arange(rows), stream, epochs, first - position[0]) for seed, stream in streams.items()
+        }
+        position[0] = first + epochs
+        return jnp.asarray(np.stack([drawn[seed] for seed in plan.numpy_seeds]), jnp.int32)
+
+    return orders
 
 
 def _update_best(training, best, members, score, epoch, stopping):
@@ -234,13 +238,12 @@ def fit(training, members, hyper, data, validation, plan, stopping_data=None, ch
         training: closures of `make_training`.
         members: (M, …) as `start_members` gives; hyper: a `Hyper` with a leading axis M.
         data: `Data` to train on; validation: `Data` to score on at logged epochs.
-        plan: a `Plan`; stopping_data: `Data` that early stopping looks at; it must be given with early stopping and
-        should
+        plan: a `Plan`; stopping_data: `Data` that early stopping looks at, needed with early stopping alone; it should
             not be the validation rows.
         checkpoints: a `runtime.checkpoint.Checkpoints` or None; the latest one there is continued.
         report: function (epoch, {'train_loss', 'penalty', 'validation_loss', 'validation_correlation': (M,)}) or None,
             called at every logged epoch.
-    Returns a `FitResult`. Raises ConfigError for a plan that does not fit the data.
+    Returns a `FitResult`. Raises ConfigError for a plan that does not fit the data, RunError when all members diverge.
     """
     rows = data.images.shape[0]
     if (plan.stopping is None) != (stopping_data is None):
@@ -257,18 +260,18 @@ def fit(training, members, hyper, data, validation, plan, stopping_data=None, ch
         return training.loss(member, part), pearson_on_device(predictions, part.responses, part.mask)
 
     evaluate = _in_chunks(jax.jit(jax.vmap(score, in_axes=(0, None))), plan.members_at_once, (0, None))
-    order = jax.jit(random_orders, static_argnums=(2, 3)) if plan.numpy_seeds is None else None
+    draw_orders = _order_source(plan, rows)
     state = initial_state(members, plan)
     if checkpoints is not None and checkpoints.steps():
         state = checkpoints.restore(state)[1]
 
     epochs = plan.log_epochs
     for log in range(int(state.logged), len(epochs)):
+        if _all_stopped(state):
+            break
         first = epochs[log - 1] if log else 0
         count = epochs[log] - first
-        orders = (
-            order(state.members.key, first, count, rows) if order else _orders(plan, state.members, first, count, rows)
-        )
+        orders = draw_orders(state.members.key, first, count)
         trained, info = run(state.members, hyper, data, orders)
         best = state.best
         if plan.stopping:
@@ -278,6 +281,11 @@ def fit(training, members, hyper, data, validation, plan, stopping_data=None, ch
             watched = jnp.where(jnp.isfinite(watched), watched, -jnp.inf)
             best, trained = _update_best(training, best, trained, watched, epochs[log], plan.stopping)
         loss, correlation = evaluate(trained, validation)
+        if not bool(jnp.any(jnp.isfinite(loss))):
+            raise RunError(
+                f"after epoch {epochs[log]} no member's validation loss is finite; lower the learning rate "
+                "or look for values that are not finite in the data."
+            )
         scores = {
             "train_loss": info.loss[:, -1],
             "penalty": info.penalty[:, -1],
@@ -290,14 +298,16 @@ def fit(training, members, hyper, data, validation, plan, stopping_data=None, ch
         state = FitState(trained, best, state.history, log + 1)
         if report is not None:
             report(epochs[log], scores)
-        done = log + 1 == len(epochs) or (plan.stopping is not None and not bool(jnp.any(best.active)))
+        done = log + 1 == len(epochs) or _all_stopped(state)
         if checkpoints is not None and (done or (log + 1) % plan.checkpoint_every == 0):
             checkpoints.save(
                 epochs[log], state, {"validation_correlation": float(scores["validation_correlation"].mean())}
             )
-        if done:
-            break
     return _result(state, plan, evaluate, validation)
+
+
+def _all_stopped(state):
+    return isinstance(state.best, Best) and not bool(jnp.any(state.best.active))
 
 
 def _result(state, plan, evaluate, validation):
@@ -311,13 +321,3 @@ def _result(state, plan, evaluate, validation):
         axis=0,
     )
     return FitResult(np.array(plan.log_epochs), state.history, members, correlations, best_epoch, ~finite)
-
-
-def members_that_fit(bytes_free, parameters, rows, pixels, neurons, batch_size, widest_layer):
-    """A safe number of members for one program: free memory over a member's own arrays, at least 1.
-
-    Each member holds parameters four times (value, two moments, gradient), one batch of images and three copies of its
-    widest activities; predictions for all rows are made one program at a time. Arguments: bytes; the rest are counts.
-    """
-    floats = 4 * parameters + batch_size * (pixels + 3 * widest_layer) + rows * neurons
-    return max(1, math.floor(0.5 * bytes_free / (4 * floats)))

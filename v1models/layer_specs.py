@@ -30,6 +30,7 @@ ACTIVATIONS = (
 )
 DROPOUT_MASKS = ("entry", "unit")
 FACTORS = ("none", "features", "mask", "both")
+POSITIVITIES = ("clamp", "absolute")
 PADDINGS = ("SAME", "VALID")
 
 
@@ -248,13 +249,23 @@ class Factorised(Dense):
     """What/where readout: yₙ = act(bₙ + Σ_{p,c} k_s[p, n] k_t[c, n] x[p, c]).
 
     normalisation and positive name the factor they act on: 'none', 'features' (k_t), 'mask' (k_s) or 'both'.
-    gradient_at_zero: derivative of the clamp at 0. Source: Klindt et al. (2017), NIPS 30.
+    positivity: 'clamp' max(w, 0) or 'absolute' |w| (Klindt et al.); gradient_at_zero: derivative of the clamp at 0.
+    Source: Klindt et al. (2017), NIPS 30.
     """
 
     positive: str = dataclasses.field(default="none", kw_only=True)
+    positivity: str = dataclasses.field(default="clamp", kw_only=True)
     gradient_at_zero: float = dataclasses.field(default=1.0, kw_only=True)
     penalty_family = "factorised"
     normalisations = signs = FACTORS
+
+    def __post_init__(self):
+        super().__post_init__()
+        _choose(self.positivity, POSITIVITIES, "positivity", type(self).__name__)
+        require(
+            self.positivity == "clamp" or self.positive != "none",
+            f"{type(self).__name__}: positivity is absolute but no factor is positive; name it in positive.",
+        )
 
 
 @dataclass(frozen=True)
@@ -262,9 +273,18 @@ class FactorisedConvolution(Convolution):
     """A convolution whose kernels are products k_s[y, x, n] k_t[c, n]; options as for Factorised and Convolution."""
 
     positive: str = dataclasses.field(default="none", kw_only=True)
+    positivity: str = dataclasses.field(default="clamp", kw_only=True)
     gradient_at_zero: float = dataclasses.field(default=1.0, kw_only=True)
     penalty_family = "factorised"
     normalisations = signs = FACTORS
+
+    def __post_init__(self):
+        super().__post_init__()
+        _choose(self.positivity, POSITIVITIES, "positivity", type(self).__name__)
+        require(
+            self.positivity == "clamp" or self.positive != "none",
+            f"{type(self).__name__}: positivity is absolute but no factor is positive; name it in positive.",
+        )
 
 
 @dataclass(frozen=True)
@@ -323,8 +343,7 @@ class AddStreams(Dense):
 
 @dataclass(frozen=True)
 class MultiplyStreams(AddStreams):
-    """One stream gates another: yₙ = act(bₙ + xₙ · max(1 + wₙ gₙ, 0)) for an input of two streams x, g; w starts at 1.
-    """
+    """One stream gates another: yₙ = act(bₙ + xₙ · max(1 + wₙ gₙ, 0)), the input being x, then g; w starts at 1."""
 
     weight_initialiser: str = dataclasses.field(default="ones", kw_only=True)
 

@@ -219,13 +219,19 @@ class FactorisedModule(LayerModule):
         self.features = self.weight("features", (channels, self.layer.features))
         self.mask = self.weight("mask", (rows * columns, self.layer.features))
 
+    def non_negative(self, factor):
+        """|w| or max(w, 0)."""
+        if self.layer.positivity == "absolute":
+            return jnp.abs(factor)
+        return clamp_non_negative(factor, self.layer.gradient_at_zero)
+
     def factors(self):
         """Constrained (k_t (C, N), k_s (pixels, N))."""
         layer, features, mask = self.layer, self.features, self.mask
         if layer.positive in ("features", "both"):
-            features = clamp_non_negative(features, layer.gradient_at_zero)
+            features = self.non_negative(features)
         if layer.positive in ("mask", "both"):
-            mask = clamp_non_negative(mask, layer.gradient_at_zero)
+            mask = self.non_negative(mask)
         if layer.normalisation in ("features", "both"):
             features = unit_columns(features)
         if layer.normalisation in ("mask", "both"):

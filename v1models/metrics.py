@@ -161,8 +161,7 @@ def signal_power(trials):
 
 
 def explainable_variance_fraction(trials):
-    """FEV, signal power / (signal power + noise variance): the part of a single trial's variance that images explain.
-    """
+    """FEV, signal power / (signal power + noise variance): the part of a trial's variance that images explain."""
     signal, noise = signal_power(trials), noise_variance(trials)
     total = signal + noise
     return np.where(total > 0, signal / np.where(total > 0, total, 1), 0)

@@ -197,8 +197,7 @@ def parameters(
 
 
 def layer_entries(params):
-    """The parameter dictionary as one dict a layer, defaults filled in. Raises ConfigError for what is not understood.
-    """
+    """A parameter dictionary as one dict a layer, defaults filled in. Raises ConfigError for what is not known."""
     known = {"input_dims", "layer_sizes", "layer_types", *LAYER_LISTS, *NETWORK_ENTRIES}
     unknown = sorted(set(params) - known)
     if unknown:

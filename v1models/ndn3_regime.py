@@ -4,11 +4,15 @@ Everything here consumes numpy's `RandomState(seed)` in NDN3's order, so that a 
 from the same weights and sees the same batches. NumPy keeps that generator's stream fixed across versions.
 """
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from runtime.config import ConfigError
 from v1models import losses
 from v1models.ndn3 import CONVOLVED_GAUSSIANS, FULL_GAUSSIANS, NDN3, layer_entries, network_from_parameters
+from v1models.ndn3_weights import import_weights
+from v1models.optimisation import Optimisation
 
 STANDARD_DEVIATION = 0.1
 
@@ -80,14 +84,81 @@ def initial_values(params, seed, quirks=NDN3):
     return arrays
 
 
-def row_orders(train_rows, seed, epochs, first=0):
+def stored_values(params, arrays, quirks=NDN3):
+    """What NDN3 writes back after a call of train: the constrained weights, from which a second call then starts.
+
+    Dense and convolutional weights are clamped and, for any normalize_weights above 0, given unit columns; of a sep
+    layer each constrained or normalised factor is. Arguments: params, the parameter dictionary; arrays, one (weights,
+    biases) a layer as trained. Returns the same form.
+    """
+    network, stored = network_from_parameters(params, quirks), []
+    for entry, layer, shape, (weights, biases) in zip(
+        layer_entries(params), network.layers, network.shapes, arrays, strict=False
+    ):
+        if layer.penalty_family == "factorised":
+            channels = layer.receptive_shape(shape)[2]
+            factors = [
+                project(
+                    part,
+                    layer.positive in (name, "both"),
+                    int(layer.normalisation in (name, "both")),
+                )
+                for name, part in (("features", weights[:channels]), ("mask", weights[channels:]))
+            ]
+            weights = np.concatenate(factors)
+        elif layer.penalty_family == "weights":
+            weights = project(weights, layer.positive, min(entry["normalize_weights"] or 0, 1))
+        stored.append((weights, biases))
+    return stored
+
+
+def optimisation(noise, batch_size, quirks=NDN3, **adam):
+    """The `Optimisation` of NDN3's training, as far as the quirks ask. adam: beta1, beta2, epsilon."""
+    return Optimisation(
+        noise=noise,
+        batch_size=batch_size,
+        keep_last_batch=not quirks.drop_last_batch,
+        epsilon_before_correction=quirks.epsilon_before_correction,
+        count_masked=quirks.masked_entries_counted,
+        **adam,
+    )
+
+
+def poisson_rates(train_responses, validation_responses, train_mask=None, validation_mask=None, quirks=NDN3):
+    """Mean rates that scale the Poisson loss, (N,): of training rows, or of all rows where the quirk asks for it."""
+    if not quirks.rates_over_all_rows:
+        return losses.mean_rates(train_responses, train_mask)
+    responses = np.concatenate([train_responses, validation_responses])
+    mask = None if train_mask is None else np.concatenate([train_mask, validation_mask])
+    return losses.mean_rates(responses, mask, over_measured=False)
+
+
+def start_members(training, params, seeds, quirks=NDN3):
+    """Members with a leading axis, one a seed, from NDN3's initial values or, without the quirk, from JAX keys."""
+    keys = [jax.random.key(seed) for seed in seeds]
+    if not quirks.numpy_initial_values:
+        return jax.jit(jax.vmap(training.init))(jnp.stack(keys))
+    network = network_from_parameters(params, quirks)
+    members = [
+        training.start(import_weights(network, initial_values(params, seed, quirks)), key)
+        for seed, key in zip(seeds, keys, strict=True)
+    ]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+
+
+def order_seeds(seeds, quirks=NDN3):
+    """`Plan.numpy_seeds` for these seeds: themselves, or None without the quirk."""
+    return tuple(seeds) if quirks.numpy_batch_order else None
+
+
+def row_orders(train_rows, seed, epochs, skip=0):
     """The rows of each epoch in the order NDN3 visits them: RandomState(seed).permutation(train_rows), over and over.
 
-    Arguments: train_rows (n,) indices; seed; epochs, how many; first, epochs of the stream to skip. Returns (epochs,
-    n).
+    Arguments: train_rows (n,) indices; seed, or a `RandomState` whose stream goes on; epochs, how many; skip, epochs
+    of the stream to pass over first. Returns (epochs, n).
     """
-    random = np.random.RandomState(seed)
-    for _ in range(first):
+    random = seed if isinstance(seed, np.random.RandomState) else np.random.RandomState(seed)
+    for _ in range(skip):
         random.permutation(train_rows)
     return np.stack([random.permutation(train_rows) for _ in range(epochs)])
 

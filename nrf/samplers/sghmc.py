@@ -16,8 +16,8 @@ noise='published', the thesis as it was run (`THESIS` holds its settings).  With
 
 The thesis's clamp σ² ≤ 1e-4 keeps the noise far below what the friction asks for: the temperature at which they
 balance, σ²/(2cε²m), is 0.05/m at ε = c = 0.1, and m adapts to 9 to 37, so that the model was sampled at T of 0.001 to
-0.005 rather than 1: in a harmonic well of curvature 1 the variance is 0.2 to 0.3 % of the target's, against 95 % without
-the clamp.  `info.effective_temperature` is the mean of that ratio over a layer.
+0.005 rather than 1: in a harmonic well of curvature 1 the variance is 0.2 to 0.3 % of the target's, against 95 %
+without the clamp.  `info.effective_temperature` is the mean of that ratio over a layer.
 
 noise='matched' (default): the stationary law is exp(-E/T).  Once v̂ is frozen, let a = ε√m for each unit and q = p/a.
 The dynamics that are Hamiltonian in (s, q), for any K and any m, are

@@ -44,7 +44,7 @@ def test_draws_are_uniform_over_what_is_stored():
     assert np.all(np.abs(counts[:4] - 2000) < 200)
 
 
-@pytest.mark.parametrize("fraction, expected", [(0.0, 0), (0.5, 4), (0.95, 8), (1.0, 8)])
+@pytest.mark.parametrize(("fraction", "expected"), [(0.0, 0), (0.5, 4), (0.95, 8), (1.0, 8)])
 def test_mix_takes_the_asked_fraction(fraction, expected):
     fresh = tuple(jnp.full_like(s, 99.0) for s in batch(0, 8))
     empty = replay.create([(2, 2, 1), (1, 1, 3)], 10)

@@ -159,6 +159,18 @@ def test_orders_are_permutations_fixed_by_key_and_epoch():
     assert not (orders[0, 0] == orders[1, 0]).all()
 
 
+def test_numpy_orders_are_one_stream_across_logged_epochs():
+    plans = [Plan(4, every, numpy_seeds=(7, 8)) for every in (4, 1)]
+    whole, stretches = (_fit(seeds=(0, 1), plan=plan) for plan in plans)
+    for a, b in zip(jax.tree.leaves(whole.members.params), jax.tree.leaves(stretches.members.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6)
+
+
+def test_a_fit_in_which_all_diverge_stops_with_a_reason():
+    with pytest.raises(RuntimeError, match="learning rate"):
+        _fit(seeds=(0,), hypers=[default_hyper(SPEC, float("nan"))])
+
+
 def test_lbfgs_reaches_the_ridge_solution():
     spec = NetworkSpec((6, 6, 1), (Dense(3, bias=False, penalties={"l2": 0.2}),))
     result = _fit(

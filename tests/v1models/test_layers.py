@@ -128,6 +128,15 @@ def test_readouts_against_their_formulas():
     np.testing.assert_allclose(output, same, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("positivity", "change"), [("clamp", lambda w: np.maximum(w, 0)), ("absolute", np.abs)])
+def test_factors_are_made_non_negative_as_asked(positivity, change):
+    spec = NetworkSpec((4, 5, 2), (Factorised(6, positive="both", positivity=positivity),))
+    network, variables, _ = _apply(spec, jnp.ones((1, 4, 5, 2)))
+    weights, params = network.apply(variables, method="weights")[0], variables["params"]["layer0"]
+    np.testing.assert_allclose(weights["features"], change(np.asarray(params["features"])))
+    np.testing.assert_allclose(weights["mask"].reshape(20, 6), change(np.asarray(params["mask"])))
+
+
 def test_streams_add_and_gate():
     images = jnp.asarray(np.random.default_rng(3).standard_normal((3, 1, 1, 6)), jnp.float32)
     flat = np.asarray(images).reshape(3, 6)
@@ -226,6 +235,7 @@ def _dense(**options):
         (lambda: NetworkSpec((5, 5, 1), (Factorised(3, penalties={"max": 1}),)), "does not apply"),
         (lambda: NetworkSpec((5, 5, 1), (Convolution(3, width=3, pool=0),)), "at least 1"),
         (lambda: NetworkSpec((5, 5, 1), (PointReadout(1, positions=((5, 0),)),)), "outside"),
+        (lambda: Factorised(2, positivity="absolute"), "no factor"),
         (lambda: NetworkSpec((1, 1, 5), (AddStreams(2),)), "streams"),
         (lambda: NetworkSpec((5, 5), (Dense(2),)), "input_shape"),
         (

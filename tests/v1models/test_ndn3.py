@@ -2,11 +2,16 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from v1models import ndn3, ndn3_regime, ndn3_weights
+from v1models.fitting import Plan, fit, stack_hypers
 from v1models.layer_specs import AddStreams, ChannelFilter, FactorisedConvolution, MultiplyStreams, PointReadout
+from v1models.network import Network
+from v1models.optimisation import Data, default_hyper, make_training
 
 
 def _hsm(**changes):
@@ -119,3 +124,36 @@ def test_weights_go_there_and_back_and_wrong_shapes_are_named():
         np.testing.assert_array_equal(biases, biases_again)
     with pytest.raises(ValueError, match="layer 1"):
         ndn3_weights.import_weights(network, [arrays[0], arrays[0], arrays[2]])
+
+
+def test_a_whole_fit_in_the_regime_is_the_references_step_by_step_run():
+    """`fit` with quirks on equals plain steps over RandomState orders; with quirks off it does not."""
+    params = ndn3.parameters([1, 4, 4], [3, 2], ["normal", "normal"], "softplus")
+    random = np.random.default_rng(0)
+    images = jnp.asarray(random.standard_normal((11, 4, 4, 1)), jnp.float32)
+    responses = jnp.asarray(random.poisson(1.0, (11, 2)), jnp.float32)
+    results = {}
+    for name, quirks in (("on", ndn3.NDN3), ("off", ndn3.Quirks())):
+        spec = ndn3.network_from_parameters(params, quirks)
+        training = make_training(Network(spec), ndn3_regime.optimisation("poisson", 4, quirks))
+        rates = ndn3_regime.poisson_rates(responses[:9], responses[9:], quirks=quirks)
+        data = Data(images[:9], responses[:9], None, rates)
+        held = Data(images[9:], responses[9:], None, rates)
+        members = ndn3_regime.start_members(training, params, (3, 4), quirks)
+        hyper = stack_hypers([default_hyper(spec, 1e-2)], 2)
+        plan = Plan(3, 2, numpy_seeds=ndn3_regime.order_seeds((3, 4), quirks))
+        results[name] = fit(training, members, hyper, data, held, plan).members
+    spec = ndn3.network_from_parameters(params)
+    training = make_training(Network(spec), ndn3_regime.optimisation("poisson", 4))
+    data = Data(images[:9], responses[:9], None, jnp.maximum(responses.mean(0), 1e-8))
+    member = training.start(ndn3_weights.import_weights(spec, ndn3_regime.initial_values(params, 4)), jax.random.key(0))
+    step, stream = jax.jit(training.step), np.random.RandomState(4)
+    for _ in range(3):
+        order = stream.permutation(np.arange(9))
+        for rows in order[:8].reshape(2, 4):
+            member, _ = step(member, default_hyper(spec, 1e-2), data, rows)
+    ours = results["on"].params["layer1"]["kernel"]
+    np.testing.assert_allclose(ours[1], member.params["layer1"]["kernel"], rtol=1e-4, atol=1e-6)
+    assert results["on"].step.tolist() == [6, 6]
+    assert results["off"].step.tolist() == [9, 9]
+    assert not np.allclose(results["off"].params["layer1"]["kernel"], ours)

@@ -6,7 +6,7 @@ from tests import parity_ndn3
 from tests.conftest import SHARED
 
 FILES = sorted(path.name for path in (SHARED / "reference" / "ndn3").glob("*.npz")) or ["forward_hsm.npz"]
-# One of each kind of layer, normalisation, loss and regime runs always; the other files of these two kinds when asked.
+# One of each kind of layer, normalisation, loss and regime runs always; the other files when asked.
 FAST_TRAINING = {"train_hsm_partial_batch", "train_conv_sep", "train_normal_norm_ei", "train_hsm_two_train_calls"}
 FAST_PENALTIES = {
     "reg_conv_3ch",
@@ -19,16 +19,34 @@ FAST_PENALTIES = {
 }
 
 
-def _cases():
-    for name in FILES:
-        stem = name.removesuffix(".npz")
-        slow = (stem.startswith("train_") and stem not in FAST_TRAINING) or (
-            stem.startswith("reg_") and stem not in FAST_PENALTIES
-        )
-        yield pytest.param(name, marks=pytest.mark.slow) if slow else name
+SLOW_FORWARD = (
+    "conv_w13_s1",
+    "conv_w13_s2",
+    "conv_w15",
+    "conv_w3_s1",
+    "conv_w7_s1",
+    "conv_even_w6",
+    "conv_norm1",
+    "conv_ei_norm2",
+    "conv_sep_norm-1",
+    "conv_sep_ei_norm2",
+    "conv_sep_ei_norm-1",
+    "normal_ei_norm2",
+)
 
 
-@pytest.mark.parametrize("name", list(_cases()))
+def _is_slow(stem):
+    if stem.startswith("train_"):
+        return stem not in FAST_TRAINING
+    if stem.startswith("reg_"):
+        return stem not in FAST_PENALTIES
+    return stem.removeprefix("forward_").startswith(SLOW_FORWARD)
+
+
+CASES = [pytest.param(name, marks=pytest.mark.slow) if _is_slow(name.removesuffix(".npz")) else name for name in FILES]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_file(shared, name):
     compared = parity_ndn3.check(shared / "reference" / "ndn3" / name)
     assert compared

@@ -1,0 +1,85 @@
+"""The energy of `nrf/energy.py` written plainly in PyTorch: the peer that benchmarks run beside the project.
+
+Layers run as anyone would write them with torch.nn.functional: a convolution per connection, nearest resize,
+activation, concatenation, two convolutions, and one backward pass for the gradient.  Only what the benchmarked
+architectures need: ordinary convolutions, dense inputs, no dense blocks.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from nrf.architecture import Architecture, Kind
+from nrf.layers import main_pads
+
+
+def effective_kernels(variables: dict, architecture: Architecture) -> dict:
+    """Torch tensors of the effective (weight-normalised) weights of a model's parameters."""
+
+    def normalised(entry: dict, axis: int) -> np.ndarray:
+        v = np.asarray(entry["kernel"])
+        if "scale" not in entry:
+            return v
+        axis %= v.ndim
+        others = tuple(a for a in range(v.ndim) if a != axis)
+        shape = [1] * v.ndim
+        shape[axis] = -1
+        return v * (np.asarray(entry["scale"]).reshape(shape) / np.sqrt((v**2).sum(others, keepdims=True)))
+
+    def conv(entry: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        kernel = normalised(entry["conv"], -1).transpose(3, 2, 0, 1)
+        return torch.tensor(kernel.copy()), torch.tensor(np.asarray(entry["conv_bias"]))
+
+    def matrix(entry: dict, bias) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.tensor(normalised(entry, -1).T.copy()), torch.tensor(np.asarray(bias))
+
+    nets, params = [], variables["params"]
+    for i, layer in enumerate(architecture.layers):
+        net, tensors = params[f"net_{i}"], {}
+        tensors["bias"] = torch.tensor(np.asarray(params[f"bias_{i}"]).transpose(2, 0, 1).copy())
+        if layer.conv_inputs:
+            tensors["base"] = [conv(net[f"base_{k}"]) for k in range(len(layer.conv_inputs))]
+            merge = np.asarray(net["merge"]["kernel"]).T[:, :, None, None]
+            tensors["merge"] = (torch.tensor(merge.copy()), torch.tensor(np.asarray(net["merge"]["bias"])))
+            tensors["main"] = conv(net["main"])
+        if layer.dense_inputs:
+            dense = net["dense"]
+            tensors["dense"] = [matrix(dense[f"layer_{k}"], dense[f"bias_{k}"]) for k in range(layer.num_blocks + 2)]
+        nets.append(tensors)
+    return {"nets": nets}
+
+
+def energy(weights: dict, states: list[torch.Tensor], architecture: Architecture) -> torch.Tensor:
+    """Energy summed over the batch; states (B, C, H, W), hardtanh units, swish inside."""
+    rho = [torch.clamp(s, -1, 1) for s in states]
+    total = torch.zeros(())
+    for layer, state, tensors in zip(architecture.layers, states, weights["nets"], strict=True):
+        output = torch.zeros_like(state)
+        if layer.conv_inputs:
+            maps = []
+            for each, (kernel, bias) in zip(layer.conv_inputs, tensors["base"], strict=True):
+                if each.kind != Kind.CONV:
+                    raise ValueError("the PyTorch peer knows ordinary convolutions only")
+                y = F.conv2d(rho[each.source], kernel, bias, padding=each.pads)
+                maps.append(F.silu(F.interpolate(y, size=layer.size, mode="nearest")))
+            merged = F.conv2d(torch.cat(maps, 1), *tensors["merge"])
+            output = output + F.conv2d(merged, *tensors["main"], padding=main_pads(layer.main_kernel))
+        if layer.dense_inputs:
+            hidden = torch.cat([rho[each.source].flatten(1) for each in layer.dense_inputs], 1)
+            for kernel, bias in tensors["dense"][:-1]:
+                hidden = F.silu(F.linear(hidden, kernel, bias))
+            output = output + F.linear(hidden, *tensors["dense"][-1]).reshape(state.shape)
+        total = total + torch.sum((0.5 * state - 0.5 * output - tensors["bias"]) * state)
+    return total
+
+
+def sampler_steps(weights: dict, states: list[torch.Tensor], architecture: Architecture, steps: int) -> list:
+    """Steps of SGHMC without adaptation or coupled mass: gradient, momentum, noise, clamp."""
+    momenta = [torch.zeros_like(s) for s in states]
+    for _ in range(steps):
+        states = [s.detach().requires_grad_(True) for s in states]
+        gradients = torch.autograd.grad(energy(weights, states, architecture), states)
+        with torch.no_grad():
+            momenta = [0.9 * m - 0.01 * g + 0.01 * torch.randn_like(g) for m, g in zip(momenta, gradients, strict=True)]
+            states = [torch.clamp(s + m, -1, 1) for s, m in zip(states, momenta, strict=True)]
+    return states

@@ -1,0 +1,297 @@
+"""Laws of the energy: sums over units and images, gradients, bounds, and which convolutions a sampling loop holds."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nrf.architecture import Architecture
+from nrf.energy import make_energy, restrict
+from nrf.optimizers import contrastive_loss
+from runtime.config import ConfigError
+
+# Every kind of connection: strides, an odd shrink, enlargements, growing and shrinking kernels, blocks, dense parts.
+MIXED = Architecture.from_lists(
+    "mixed",
+    state_sizes=[(2, 6, 6), (4, 6, 6), (3, 3, 3), (2, 2, 2)],
+    connect=[(0, 1, 2), (0, 1, 2), (1, 3, 0), (2, 1)],
+    kind=[(1, 2, 1), (1, 0, 2), (1, 3, 2), (3, 1)],
+    base_kernel_padding=[((3, 1), (5, 3), (3, 1)), ((7, 3), (3, 1), (3, 0)), ((3, 1), (), (5, 0)), ((), (3, 1))],
+    main_kernel=[3, 3, 3, 1],
+    num_layers=[0, 1, 0, 1],
+    num_ch_base=4,
+    growth_rate=2,
+    num_ch_initter=4,
+)
+SPECTRAL_NORM = Architecture.from_lists(
+    "normed",
+    state_sizes=[(2, 4, 4), (3, 2, 2)],
+    connect=[(0, 1), (0,)],
+    kind=[(0, 2), (1,)],
+    base_kernel_padding=[((3, 1), (3, 1)), ((3, 1),)],
+    main_kernel=[3, 1],
+    num_layers=[1, 0],
+    num_ch_base=4,
+    growth_rate=2,
+    num_ch_initter=4,
+    spec_norm_reg=True,
+)
+METHODS = ("direct", "spectral")
+# The models are so small that compiling takes all the time.
+quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@functools.cache
+def model_and_variables(method, ff_dynamics=False, **options):
+    model = make_energy(MIXED, convolution=method, ff_dynamics=ff_dynamics, **options)
+    variables = quick(model.init)(jax.random.key(0))
+    keys = jax.random.split(jax.random.key(1), len(MIXED.layers))
+    for i, key in enumerate(keys):
+        bias = variables["params"][f"bias_{i}"]
+        variables["params"][f"bias_{i}"] = 0.1 * jax.random.normal(key, bias.shape)
+    return model, variables
+
+
+def draw(batch=3, seed=2, scale=1.4):
+    keys = jax.random.split(jax.random.key(seed), len(MIXED.layers))
+    shapes = MIXED.state_shapes(batch)
+    return tuple(jax.random.uniform(k, s, minval=-scale, maxval=scale) for k, s in zip(keys, shapes, strict=True))
+
+
+@functools.cache
+def evaluated(method):
+    """Everything about one batch: (energy, gradient, unit energies, outputs)."""
+    model, variables = model_and_variables(method)
+
+    @quick
+    def evaluate(variables, states):
+        weights = model.prepare(variables)
+        return (
+            *model.energy_and_gradient(weights, states),
+            model.unit_energies(weights, states),
+            model.outputs(weights, states),
+            model.energy(weights, states),
+        )
+
+    return evaluate, evaluate(variables, draw())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_energies_of_units_sum_to_the_energy_of_an_image(method):
+    _, (energy, _, units, _, same) = evaluated(method)
+    assert energy.shape == (3,)
+    np.testing.assert_allclose(sum(e.sum((1, 2, 3)) for e in units), energy, rtol=1e-5)
+    np.testing.assert_allclose(same, energy, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_energy_is_its_formula(method):
+    _, variables = model_and_variables(method)
+    _, (energy, _, _, outputs, _) = evaluated(method)
+    states = draw()
+    expected = 0.0
+    for i, (s, f) in enumerate(zip(states, outputs, strict=True)):
+        b = variables["params"][f"bias_{i}"]
+        expected += 0.5 * jnp.sum(s * s, (1, 2, 3)) - jnp.sum(b * s, (1, 2, 3)) - 0.5 * jnp.sum(s * f, (1, 2, 3))
+    np.testing.assert_allclose(energy, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_images_do_not_influence_each_other(method):
+    _, variables = model_and_variables(method)
+    evaluate, (energy, gradient, *_) = evaluated(method)
+    states = draw()
+    order = jnp.array([2, 0, 1])
+    others = tuple(s[order].at[1:].set(0.3) for s in states)
+    again, slopes, *_ = evaluate(variables, others)
+    np.testing.assert_allclose(again[0], energy[2], rtol=1e-6)
+    for a, b in zip(slopes, gradient, strict=True):
+        np.testing.assert_allclose(a[0], b[2], atol=1e-6)
+
+
+def test_both_ways_of_convolving_agree():
+    (_, direct), (_, spectral) = evaluated("direct"), evaluated("spectral")
+    for a, b in zip(jax.tree.leaves(direct), jax.tree.leaves(spectral), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("state_activation", ["hardtanh", "hardsig", "relu"])
+def test_gradient_against_finite_differences_in_double_precision(method, state_activation):
+    model, variables = model_and_variables(method, state_activation=state_activation)
+    with jax.enable_x64(True):
+        variables = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), variables)
+        states = tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in draw(2))
+        weights = quick(model.prepare)(variables)
+        energy, gradient = quick(model.energy_and_gradient)(weights, states)
+        assert energy.dtype == jnp.float64
+        keys = jax.random.split(jax.random.key(3), len(states))
+        step, evaluate = 1e-6, quick(model.energy)
+        directions = [jax.random.normal(k, s.shape, jnp.float64) for k, s in zip(keys, states, strict=True)]
+        # Directions that touch one layer at a time, then all together.
+        for chosen in [{0}, {1}, {2}, {3}, {0, 1, 2, 3}]:
+            moved = [d * (i in chosen) for i, d in enumerate(directions)]
+            ends = [
+                evaluate(weights, tuple(s + sign * step * d for s, d in zip(states, moved, strict=True)))
+                for sign in (1, -1)
+            ]
+            slope = sum(jnp.sum(g * d, (1, 2, 3)) for g, d in zip(gradient, moved, strict=True))
+            np.testing.assert_allclose((ends[0] - ends[1]) / (2 * step), slope, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_parameter_gradient_against_finite_differences_in_double_precision(method):
+    model, variables = model_and_variables(method)
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), variables["params"])
+        states = [tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in draw(2, seed)) for seed in (4, 5)]
+        loss = quick(lambda p: contrastive_loss(model, {"params": p}, *states, l2=0.1, scale=10.0)[0])
+        gradient = quick(jax.grad(loss))(params)
+        leaves, structure = jax.tree.flatten(params)
+        keys = jax.random.split(jax.random.key(6), len(leaves))
+        noise = [jax.random.normal(k, p.shape, jnp.float64) for k, p in zip(keys, leaves, strict=True)]
+        direction, step = jax.tree.unflatten(structure, noise), 1e-6
+        ends = [loss(jax.tree.map(lambda p, d, s=sign: p + s * step * d, params, direction)) for sign in (1, -1)]
+        slope = sum(jnp.sum(g * d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
+        np.testing.assert_allclose((ends[0] - ends[1]) / (2 * step), slope, rtol=1e-6)
+
+
+def test_gradient_of_some_layers_is_that_part_of_the_whole():
+    model, variables = model_and_variables("direct")
+    _, (energy, gradient, *_) = evaluated("direct")
+    chosen = quick(lambda v, s: model.energy_and_gradient(model.prepare(v), s, (1, 3)))
+    part_energy, part = chosen(variables, draw())
+    np.testing.assert_allclose(part_energy, energy, rtol=1e-6)
+    for a, b in zip(part, (gradient[1], gradient[3]), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_feed_forward_dynamics_follow_half_of_the_networks():
+    model, variables = model_and_variables("direct", True)
+    _, (energy, _, _, outputs, _) = evaluated("direct")
+    found_energy, descent = quick(lambda v, s: model.energy_and_gradient(model.prepare(v), s))(variables, draw())
+    np.testing.assert_allclose(found_energy, energy, rtol=1e-5)
+    for i, (s, f) in enumerate(zip(draw(), outputs, strict=True)):
+        np.testing.assert_allclose(descent[i], s - 0.5 * f - variables["params"][f"bias_{i}"], atol=1e-6)
+
+
+@pytest.mark.parametrize("bounds", [(-1.0, 1.0), (0.0, 1.0), (0.0, float("inf"))])
+def test_restriction_is_flat_at_and_beyond_its_bounds(bounds):
+    low, high = bounds
+    states = jnp.array([low - 0.5, low, low + 0.25, min(high, 9.0), min(high, 9.0) + 0.5])
+    np.testing.assert_array_equal(restrict(states, bounds), jnp.clip(states, low, high))
+    slopes = jax.vmap(jax.grad(lambda s: restrict(s, bounds)))(states)
+    np.testing.assert_array_equal(slopes, [0, 0, 1, 0, 0] if high < 9 else [0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize(("state_activation", "flat"), [("hardtanh", True), ("hardsig", True), ("relu", False)])
+def test_networks_see_bright_pixels_as_the_activation_says(state_activation, flat):
+    """relu has no upper bound on any layer, although sampling keeps the image within [0, 1]."""
+    model, variables = model_and_variables("direct", state_activation=state_activation)
+    weights, states = quick(model.prepare)(variables), draw()
+    outputs = [quick(model.outputs)(weights, (jnp.full_like(states[0], v), *states[1:])) for v in (1.0, 2.0)]
+    np.testing.assert_equal(bool(jnp.array_equal(outputs[0][1], outputs[1][1])), flat)
+    assert model.bounds[0] == ((-1.0, 1.0) if state_activation == "hardtanh" else (0.0, 1.0))
+
+
+def test_weight_norm_starts_as_no_norm():
+    (normed, variables), (plain, _) = model_and_variables("direct"), model_and_variables("direct", weight_norm=False)
+    template = jax.eval_shape(plain.init, jax.random.key(0))["params"]
+
+    def keep(ours, theirs):
+        return {k: keep(ours[k], v) if isinstance(v, dict) else ours[k] for k, v in theirs.items()}
+
+    params = keep(variables["params"], template)
+    assert len(jax.tree.leaves(params)) < len(jax.tree.leaves(variables["params"]))
+    evaluate = [quick(lambda v, m=m: m.energy(m.prepare(v), draw())) for m in (normed, plain)]
+    np.testing.assert_allclose(evaluate[0](variables), evaluate[1]({"params": params}), rtol=1e-5)
+
+
+def test_spectral_norm_advances_only_when_asked():
+    model = make_energy(SPECTRAL_NORM, weight_norm=False)
+    variables = quick(model.init)(jax.random.key(0))
+    shapes = SPECTRAL_NORM.state_shapes(2)
+    states = tuple(jax.random.uniform(jax.random.key(i), s) for i, s in enumerate(shapes))
+    evaluate, advance = quick(lambda v: model.energy(model.prepare(v), states)), quick(model.power_iteration)
+    first = evaluate(variables)
+    np.testing.assert_array_equal(first, evaluate(variables))
+    after = advance(variables)
+    assert float(jnp.abs(evaluate(after) - first).max()) > 1e-4
+    for _ in range(150):
+        after = advance(after)
+    np.testing.assert_allclose(evaluate(advance(after)), evaluate(after), rtol=1e-4)
+    same = model_and_variables("direct")
+    assert same[0].power_iteration(same[1]) is same[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"state_activation": "hardtan"}, "state_activation 'hardtan'.*hardtanh"),
+        ({"activation": "swich"}, "activation 'swich'.*swish"),
+        ({"convolution": "fourier"}, "convolution 'fourier'"),
+    ],
+)
+def test_unknown_names_are_refused(options, words):
+    with pytest.raises(ConfigError, match=words):
+        make_energy(MIXED, **options)
+
+
+def test_two_norms_at_once_are_refused():
+    with pytest.raises(ConfigError, match="'normed'.*weight_norm to False"):
+        make_energy(SPECTRAL_NORM)
+
+
+def test_states_of_the_wrong_form_are_refused():
+    model, _ = model_and_variables("direct")
+    states = draw()
+    with pytest.raises(ValueError, match="4 state layers but 3"):
+        model.energy({}, states[:3])
+    with pytest.raises(ValueError, match=r"layer 1 .*batch, 6, 6, 4"):
+        model.energy({}, (states[0], states[1].transpose(0, 3, 1, 2), *states[2:]))
+
+
+# --- the speed guard -----------------------------------------------------------------------------------------------
+
+
+def convolution_layouts(function, *arguments):
+    """Layouts ('dim_labels') of all convolutions in the optimised program."""
+    text = jax.jit(function).lower(*arguments).compile().as_text()
+    assert "while(" in text  # the loop was not unrolled away
+    assert "conv" not in {m[1] for m in re.finditer(r'custom_call_target="[^"]*(conv)[^"]*"', text)}
+    return set(re.findall(r"dim_labels=([\w>-]+)", text))
+
+
+@pytest.mark.parametrize(("method", "ff_dynamics"), [("direct", False), ("spectral", False), ("direct", True)])
+def test_a_sampling_loop_holds_only_canonical_convolutions(method, ff_dynamics):
+    model, variables = model_and_variables(method, ff_dynamics)
+
+    def sample(variables, states):
+        weights = model.prepare(variables)
+
+        def step(states, _):
+            energy, gradient = model.energy_and_gradient(weights, states)
+            return tuple(s - 0.1 * g for s, g in zip(states, gradient, strict=True)), energy
+
+        return jax.lax.scan(step, states, None, 3)
+
+    found = convolution_layouts(sample, variables, draw())
+    assert found == ({"b01f_01io->b01f"} if method == "direct" else set())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_training_loop_holds_only_canonical_convolutions(method):
+    model, variables = model_and_variables(method)
+
+    def train(params, positive, negative):
+        def step(params, _):
+            gradient = jax.grad(lambda p: contrastive_loss(model, {"params": p}, positive, negative, 0.1)[0])(params)
+            return jax.tree.map(lambda p, g: p - 0.01 * g, params, gradient), None
+
+        return jax.lax.scan(step, params, None, 3)[0]
+
+    found = convolution_layouts(train, variables["params"], draw(), draw(seed=7))
+    assert found == ({"b01f_01io->b01f"} if method == "direct" else set())

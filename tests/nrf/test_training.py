@@ -1,0 +1,242 @@
+"""Training runs as people start them: from the command line, killed, resumed, diverging, on several devices."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from nrf import update
+from nrf.training import prepare_run, train
+from runtime.checkpoint import read_tree
+from runtime.config import ConfigError, ReadRecorder, flatten, load_config
+from runtime.metrics import NonFiniteError, read_metrics
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+TINY = "tests/nrf/tiny.py"
+LAUNCH = [sys.executable, "launch.py", f"--config={TINY}"]
+# These runs are short: compiling them without optimisation saves most of their time; the code path is the same.
+QUICK_COMPILE = "--xla_backend_optimization_level=0"
+
+
+def environment(num_devices: int = 1) -> dict[str, str]:
+    flags = f"{QUICK_COMPILE} --xla_force_host_platform_device_count={num_devices}"
+    return {**os.environ, "XLA_FLAGS": flags}
+
+
+def tiny(*overrides: str):
+    return load_config(str(REPOSITORY / TINY), overrides)
+
+
+def launch(*arguments: str, num_devices: int = 1) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*LAUNCH, *arguments], cwd=REPOSITORY, env=environment(num_devices), capture_output=True, text=True
+    )
+
+
+def leaves(folder: pathlib.Path, step: int) -> dict[str, np.ndarray]:
+    """Every array of a checkpoint, by name."""
+    tree = read_tree(folder / "checkpoints", step)
+    return {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def rows(folder: pathlib.Path) -> list[dict]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "time"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of 12 updates that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    done = launch(f"--workdir={folder}")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_run_leaves_everything_in_its_folder(finished):
+    table = read_metrics(finished)
+    assert table.index[-1] == 12 and np.isfinite(table.loc[12, "energy/gap"])
+    assert {"energy/positive", "energy/negative", "negative/layer_2/momentum_rms", "positive/steps"} <= set(table)
+    assert table["negative/steps"].nunique() > 1  # Poisson lengths
+    assert 0 < table.loc[12, "samples/spectrum_distance"] < 2
+    names = {path.name for path in (finished / "images").iterdir()}
+    assert names == {"curves.png", "samples.png", "samples_0000006.png", "samples_0000012.png"}
+    assert all((finished / "images" / name).stat().st_size > 5000 for name in names)
+    assert list((finished / "tensorboard").glob("events*"))
+    assert json.loads((finished / "config.json").read_text())["config"]["train"]["updates"] == 12
+
+
+def test_killed_at_random_moments_it_resumes_bit_for_bit(finished, tmp_path):
+    folder = tmp_path / "run"
+    draw = random.Random(0)
+    kills = 0
+    for _ in range(40):
+        run = subprocess.Popen(
+            [*LAUNCH, f"--workdir={folder}"], cwd=REPOSITORY, env=environment(), stdout=subprocess.DEVNULL
+        )
+        waited, patience = 0.0, None
+        while run.poll() is None:
+            # The clock starts when the run has something to lose: its second line of metrics, then a random moment.
+            metrics = folder / "metrics.jsonl"
+            if patience is None and metrics.exists() and len(metrics.read_text().splitlines()) > 2 * kills:
+                patience = draw.uniform(0.0, 0.15)
+            if patience is not None and waited >= patience and kills < 4:
+                run.send_signal(signal.SIGKILL)
+                run.wait()
+                kills += 1
+                break
+            time.sleep(0.01)
+            waited += 0.01 if patience is not None else 0.0
+        if run.returncode == 0:
+            break
+        assert run.returncode == -signal.SIGKILL
+    assert run.returncode == 0 and kills >= 3
+    expected, found = leaves(finished, 12), leaves(folder, 12)
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    assert rows(folder) == rows(finished)
+
+
+def test_a_polite_signal_ends_the_run_after_the_update_in_work(finished, tmp_path):
+    folder = tmp_path / "run"
+    run = subprocess.Popen(
+        [*LAUNCH, f"--workdir={folder}", "--config.train.updates=100000"],
+        cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not (folder / "metrics.jsonl").exists() or not (folder / "metrics.jsonl").read_text():
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGTERM)
+    output, _ = run.communicate(timeout=120)
+    assert run.returncode == 0 and "goes on from there" in output
+    # A longer or shorter run is the same run: what was computed is the same.
+    step = int(output.split("stopped after update ")[1].split(";")[0])
+    if step <= 12:
+        assert rows(folder)[0] == rows(finished)[0]
+
+
+def test_a_diverging_run_says_where_and_keeps_its_checkpoints(tmp_path):
+    with pytest.raises(NonFiniteError, match=r"diverged at .*checkpoint"):
+        train(tiny("--config.train.lr=1e30", "--config.train.global_norm=0"), tmp_path / "run")
+    with pytest.raises(NonFiniteError, match=r"update 1: the energy of the \w+ phase is .* beyond train.max_energy"):
+        train(tiny("--config.train.max_energy=1e-9"), tmp_path / "other")
+    assert not list((tmp_path / "other" / "checkpoints").glob("step_*"))
+
+
+def test_a_run_goes_on_only_with_the_config_it_began_with(finished):
+    with pytest.raises(ConfigError, match=r"train.batch was 8 and is 16"):
+        train(tiny("--config.train.batch=16"), finished)
+
+
+def test_four_devices_compute_what_one_does(tmp_path):
+    shorter = ("--config.train.updates=3", "--config.log.every=1")
+    runs = {}
+    for count in (1, 4):
+        done = launch(f"--workdir={tmp_path / str(count)}", *shorter, num_devices=count)
+        assert done.returncode == 0, done.stderr
+        assert f"{count} × cpu" in done.stdout
+        runs[count] = leaves(tmp_path / str(count), 3)
+    for name, array in runs[1].items():
+        np.testing.assert_allclose(runs[4][name], array, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
+    done = launch(f"--workdir={tmp_path}", "--config.train.batch=6", num_devices=4)
+    assert done.returncode == 2 and "use 4 or 8" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_every_field_of_the_config_is_read(tmp_path):
+    more = ["--config.log.histograms_every=1", "--config.positive.stop_threshold=1e-9"]
+    config = tiny("--config.train.updates=1", *more)
+    recorder = ReadRecorder(config)
+    train(recorder, tmp_path / "run")
+    trainer = update.make_trainer(recorder, 64)
+    for name in config.sampler:
+        if name not in ("name", "gradient_clip"):
+            chosen = ReadRecorder(tiny(f"--config.sampler.name={name}"), read=recorder._read)
+            update.read_sampler(chosen, trainer.model, clamp_image=False)
+    assert recorder.unread() == []
+
+
+@pytest.mark.parametrize("name", ["langevin", "sghmc", "sghmc_thesis", "adam", "sgd", "hmc", "mala", "nuts"])
+def test_every_sampler_can_train(name, tmp_path):
+    few = ["--config.train.updates=1", "--config.positive.steps=1", "--config.negative.steps=1"]
+    config = tiny(f"--config.sampler.name={name}", *few)
+    run = prepare_run(config, tmp_path)
+    quickly = {"xla_backend_optimization_level": 0}
+    state = jax.jit(run.trainer.create_state, compiler_options=quickly)(jax.random.key(0))
+    images = run.images.train[: config.train.batch]
+    _, metrics, samples = jax.jit(run.trainer.update, compiler_options=quickly)(state, images)
+    assert all(np.isfinite(value).all() for value in metrics.values())
+    assert 0 <= metrics["negative/acceptance"] <= 1
+    assert all(np.abs(s).max() <= 1 for s in samples.negative)
+
+
+PRESETS = {
+    "quick": [],
+    "mnist": ["--config.data.dir={data}"],
+    "cifar": ["--config.data.dir={data}"],
+    "thesis": ["--config.data.dir={data}"],
+}
+SHORT = [
+    "--config.train.updates=2", "--config.train.batch=2", "--config.positive.steps=2", "--config.negative.steps=2",
+    "--config.negative.longest=2", "--config.negative.buffer_size=4", "--config.data.num_train=100",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", [p if p == "mnist" else pytest.param(p, marks=pytest.mark.slow) for p in PRESETS])
+def test_presets_run_two_updates(preset, request, tmp_path):
+    overrides = list(SHORT)
+    if PRESETS[preset]:
+        overrides.append(f"--config.data.dir={request.getfixturevalue('shared') / 'data' / 'tfds'}")
+    config = load_config(str(REPOSITORY / f"configs/nrflv.py:{preset}"), overrides)
+    assert np.isfinite(train(config, tmp_path / "run")["loss"])
+    assert list(read_metrics(tmp_path / "run").index) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("--config.trian.lr=1", r"no field 'trian' \(did you mean 'train'\?\)"),
+        ("--config.train.lr=fast", r"--config.train.lr=fast: the field holds a number"),
+        ("--config.train.lr=-1", r"config.train.lr is -1.0; it must be positive"),
+        ("--config.positive.start=nowhere", r"config.positive.start is 'nowhere'; use one of initializer"),
+        ("--config.negative.longest=2", r"config.negative.longest is 2, less than config.negative.steps"),
+        ("--config.model.architecture.kind=((1,1),(1,1),(1,3))", r"layer 1: 'kind' has 2 entries but 'connect' has 3"),
+        ("--config.model.architecture.main_kernel=(3,3)", r"'main_kernel' has 2 entries but 'state_sizes' names 3"),
+        ("--config.model.activation=swosh", r"activation 'swosh' is unknown.*swish"),
+        ("--config.data.size=16", r"image layer .* is 8x8 .* asks for 16x16"),
+        ("--config.data.name=tfds:mnist", r"tfds:mnist.*--config.data.dir=FOLDER"),
+        ("--config.sampler.name=hcm", r"config.sampler.name is 'hcm'"),
+        ("--config.sampler.underdamped.step_size=0.1,0.2", r"step_size has 2 entries but the architecture has 3"),
+        ("--config.sampler.underdamped.friction=-1", r"config.sampler.underdamped: .*friction"),
+        ("--config.precision=exact", r"unknown matrix precision 'exact'"),
+    ],
+)
+def test_bad_values_give_one_clear_sentence(override, sentence, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=sentence) as error:
+        train(tiny(override), tmp_path / "run")
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_line_answers_without_a_traceback(tmp_path):
+    done = launch("--config.train.lr=fast", f"--workdir={tmp_path}")
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    done = launch("--stages=trane", f"--workdir={tmp_path}")
+    assert done.returncode == 2 and "did you mean 'train'" in done.stderr
+
+
+def test_the_defaults_are_the_ones_the_docstring_describes():
+    flat = flatten(load_config(str(REPOSITORY / "configs/nrflv.py:thesis")))
+    assert flat["train.updates"] == 47500 and flat["train.batch"] == 128 and flat["positive.steps"] == 500
+    assert flat["sampler.name"] == "sghmc_thesis" and flat["sampler.sghmc_thesis.min_sq_sigma"] == 9e-5
