@@ -1,9 +1,11 @@
 """Run an experiment.
 
     python launch.py --config=configs/nrflv.py[:PRESET] [--config.FIELD=VALUE ...] [--workdir=FOLDER] [--stages=train]
+    python launch.py --config=configs/v1/exp_1_2_4.py [--executor=dask --executor-options=workers=2]
 
 The config says what is computed and to which package it belongs; this file only reads flags, freezes the config and
-calls the stages.
+calls the stages.  A config with lists of values is a sweep: its runs go to the executor, one after another in this
+process (local), to worker processes (dask) or to a cluster (slurm, sge, pbs).
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import pathlib
 import sys
 
 from runtime import devices
-from runtime.config import ConfigError, clear_errors, did_you_mean, load_config, split_flags
+from runtime.config import ConfigError, RunError, clear_errors, did_you_mean, load_config, split_flags
+from runtime.executors import OPTIONS, make_executor, read_options
+from runtime.sweeps import FAILED, is_sweep, run_sweep
 
 
-def train(config, workdir) -> None:
+def train(config, workdir, flags) -> None:
     """Train the model and say where everything is."""
     from nrf.training import train as run
 
@@ -32,7 +36,30 @@ def train(config, workdir) -> None:
     print("  try next     a longer run: the same command with --config.train.updates=2000 goes on from here")
 
 
-STAGES = {"train": train}
+def fit(config, workdir, flags) -> None:
+    """Fit models of V1: one run, or all runs of a sweep."""
+    from v1models.experiment import shared_program
+    from v1models.training import train_together
+
+    if not is_sweep(config):
+        train_together([config], [workdir])
+        return
+    with make_executor(flags.executor, flags.executor_options) as execute:
+        states = run_sweep(config, workdir, train_together, shared_program, execute)
+    failed = [state["name"] for state in states if state["state"] == FAILED]
+    if failed and len(failed) == len(states):
+        raise RunError(f"all {len(failed)} runs failed, for the reasons above")
+
+
+def report(config, workdir, flags) -> None:
+    """Tables, figures and a page of fitted models."""
+    from analysis.runs import write_report
+
+    print(write_report(workdir))
+
+
+# Stages of each package, in the order in which they run where --stages does not say otherwise.
+STAGES = {"nrf": {"train": train}, "v1models": {"train": fit, "report": report}}
 
 
 def main(arguments: list[str]) -> None:
@@ -41,21 +68,25 @@ def main(arguments: list[str]) -> None:
         prog="launch.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workdir", type=pathlib.Path, help="run folder (default: runs/ and the config's name)")
-    parser.add_argument("--stages", default="train", help=f"comma-separated, of: {', '.join(STAGES)}")
+    parser.add_argument("--stages", help="comma-separated, of train and, for models of V1, report (default: all)")
+    parser.add_argument("--executor", default="local", help=f"where a sweep's runs go: {', '.join(OPTIONS)}")
+    parser.add_argument("--executor-options", default="", help="KEY=VALUE,… of the executor, see runtime/executors.py")
     flags = parser.parse_args(others)
     if spec is None:
         raise ConfigError("no config was given: write --config=configs/nrflv.py, with :PRESET behind it if you like")
     config = load_config(spec, overrides)
-    stages = flags.stages.split(",")
+    read_options(flags.executor, flags.executor_options)
+    known = STAGES[config.get("package", "nrf")]
+    stages = flags.stages.split(",") if flags.stages else list(known)
     for stage in stages:
-        if stage not in STAGES:
-            raise ConfigError(f"--stages names '{stage}'{did_you_mean(stage, STAGES)}")
+        if stage not in known:
+            raise ConfigError(f"--stages names '{stage}'{did_you_mean(stage, known)}")
     workdir = flags.workdir or pathlib.Path("runs") / default_name(spec)
     devices.initialise()
     devices.enable_compilation_cache(workdir.parent / ".compiled")
     print(f"{spec} in {workdir} on {devices.describe()}")
     for stage in stages:
-        STAGES[stage](config, workdir)
+        known[stage](config, workdir, flags)
 
 
 def default_name(spec: str) -> str:

@@ -51,7 +51,7 @@ def effective_kernels(variables: dict, architecture: Architecture) -> dict:
 
 def energy(weights: dict, states: list[torch.Tensor], architecture: Architecture) -> torch.Tensor:
     """Energy summed over the batch; states (B, C, H, W), hardtanh units, swish inside."""
-    rho = [torch.clamp(s, -1, 1) for s in states]
+    rho = [F.hardtanh(s) for s in states]
     total = torch.zeros(())
     for layer, state, tensors in zip(architecture.layers, states, weights["nets"], strict=True):
         output = torch.zeros_like(state)

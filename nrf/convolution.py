@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +102,9 @@ def share_period(convolutions: Sequence[Convolution]) -> list[Convolution]:
 
 def _direct_products(conv: Convolution, inputs: int, outputs: int) -> float:
     rows, cols = conv.kept
-    return rows.size * cols.size * conv.kernel**2 * inputs * outputs
+    products = rows.size * cols.size * conv.kernel**2 * inputs * outputs
+    # Skipping pixels directly means moving blocks of them into channels, which costs more than the products.
+    return products if (rows.size, cols.size) == conv.map_size else 4 * products
 
 
 def _spectral_products(conv: Convolution, inputs: int, outputs: int) -> float:
@@ -115,19 +118,19 @@ def _spectral_products(conv: Convolution, inputs: int, outputs: int) -> float:
 # --- arrays --------------------------------------------------------------------------------------------------------
 
 
-def prepare(conv: Convolution, kernel: jax.Array) -> jax.Array:
+def prepare(conv: Convolution, kernel: jax.Array) -> jax.Array | PreparedKernel:
     """Bring a kernel (k, k, C_in, C_out) into the form that `apply` multiplies by; differentiable, once per phase."""
     return kernel_spectrum(conv, kernel) if conv.method == "spectral" else kernel
 
 
-def apply(conv: Convolution, x: jax.Array, prepared: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+def apply(conv: Convolution, x: jax.Array | Spectrum, prepared, bias: jax.Array | None = None) -> jax.Array:
     """Convolve a map (H, W, B, C_in), or its `forward_transform`, into the rows and columns that the plan keeps.
 
     Returns (rows, cols, B, C_out); `expand` then repeats pixels if the plan's target is larger.
     """
     if conv.method == "spectral":
-        spectrum = x if x.ndim == 3 else forward_transform(x, conv.period)
-        product = lax.dot_general(spectrum, prepared, (((2,), (1,)), ((0,), (0,))))
+        spectrum = x if isinstance(x, Spectrum) else forward_transform(x, conv.period)
+        product = Spectrum(spectral_product(spectrum.parts, prepared))
         y = inverse_transform(product, conv.period, *conv.kept)
     elif conv.method == "pointwise":
         rows, cols = conv.kept
@@ -250,71 +253,159 @@ canonical_convolution.defvjp(_canonical_forward, _canonical_backward)
 
 
 # --- spectral form -------------------------------------------------------------------------------------------------
+#
+# Every product below multiplies a matrix from the left onto the leading axes, so that nothing is ever transposed, and
+# the gradient rules keep that form: automatic differentiation would contract trailing axes, at three times the cost.
+
+
+class Spectrum(NamedTuple):
+    """Discrete Fourier transform of real maps."""
+
+    parts: jax.Array  # (frequencies, 2, B, C), real and imaginary part
+
+
+class PreparedKernel(NamedTuple):
+    """Transform of a kernel, ready to multiply a spectrum, and its conjugate transpose for the way back."""
+
+    forward: jax.Array  # (frequencies, C_in, 2 C_out), [Re | Im]
+    adjoint: jax.Array  # (frequencies, C_out, 2 C_in)
 
 
 @functools.cache
 def _forward_matrices(size: tuple[int, int], period: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Real matrices of the two-dimensional discrete Fourier transform of a real map, one axis after the other.
 
-    Rows: (k, p, h), frequencies k up to half the period (the rest are conjugates), p real or imaginary part.
-    Columns: (q, p, n, w), all frequencies n, from part p to part q.
+    Rows: (k p, h), frequencies k up to half the period (the rest are conjugates), p real or imaginary part.
+    Columns: (n q, p w), all frequencies n, from part p to part q.
     """
     k, n = np.arange(period[0] // 2 + 1), np.arange(period[1])
-    rows = np.exp(-2j * np.pi * np.outer(k, np.arange(size[0])) / period[0])
-    cols = np.exp(-2j * np.pi * np.outer(n, np.arange(size[1])) / period[1])
-    return (
-        np.stack([rows.real, rows.imag], 1).astype(np.float32),
-        np.array([[cols.real, -cols.imag], [cols.imag, cols.real]], np.float32),
-    )
+    down = np.exp(-2j * np.pi * np.outer(k, np.arange(size[0])) / period[0])
+    across = np.exp(-2j * np.pi * np.outer(n, np.arange(size[1])) / period[1])
+    rows = np.stack([down.real, down.imag], 1).reshape(-1, size[0])
+    return rows.astype(np.float32), _complex_blocks(across).transpose(1, 0, 2, 3).reshape(2 * n.size, -1)
 
 
 @functools.cache
 def _inverse_matrices(
     period: tuple[int, int], rows: tuple[int, ...], cols: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Real matrices of the inverse transform at given rows and columns: columns (q, p, w, n), then rows (h, q, k)."""
+    """Real matrices of the inverse transform at given rows and columns: columns (q w, n p), then rows (h, k q)."""
     k, n = np.arange(period[0] // 2 + 1), np.arange(period[1])
     # Every frequency but 0 and (for even periods) the last stands for itself and its conjugate.
     weight = np.where((k == 0) | (2 * k == period[0]), 1.0, 2.0) / (period[0] * period[1])
     across = np.exp(2j * np.pi * np.outer(cols, n) / period[1])
     down = np.exp(2j * np.pi * np.outer(rows, k) / period[0]) * weight
-    return (
-        np.array([[across.real, -across.imag], [across.imag, across.real]], np.float32),
-        np.stack([down.real, -down.imag], 1).astype(np.float32),
-    )
+    columns = _complex_blocks(across).transpose(0, 1, 3, 2).reshape(2 * len(cols), -1)
+    return columns, np.stack([down.real, -down.imag], 2).reshape(len(rows), -1).astype(np.float32)
 
 
-def forward_transform(x: jax.Array, period: tuple[int, int]) -> jax.Array:
-    """Discrete Fourier transform of real maps: (H, W, B, C) -> (frequencies, B, 2C), real parts before imaginary."""
+def _complex_blocks(matrix: np.ndarray) -> np.ndarray:
+    """A complex matrix (m, n) acting on real and imaginary parts: (q, m, p, n)."""
+    blocks = np.array([[matrix.real, -matrix.imag], [matrix.imag, matrix.real]], np.float32)
+    return blocks.transpose(0, 2, 1, 3)
+
+
+def _multiply(matrix: np.ndarray, x: jax.Array) -> jax.Array:
+    """matrix (m, n) times x (n, rest) or (batch, n, rest): the constant is repeated over the batch."""
+    if x.ndim == 2:
+        return jnp.asarray(matrix) @ x
+    repeated = jnp.broadcast_to(jnp.asarray(matrix), (x.shape[0], *matrix.shape))
+    return lax.dot_general(repeated, x, (((2,), (1,)), ((0,), (0,))))
+
+
+def _forward(x: jax.Array, rows: np.ndarray, cols: np.ndarray) -> jax.Array:
+    """Transform (H, W, B, C) by rows, then columns: (k, n, q, B, C) flattened to (k n, 2, B, C)."""
     height, width, batch, channels = x.shape
-    rows, cols = _forward_matrices((height, width), tuple(period))
-    y = jnp.einsum("kph,hwbc->kpwbc", rows, x)
-    z = jnp.einsum("qpnw,kpwbc->knqbc", cols, y)
-    return jnp.transpose(z, (0, 1, 3, 2, 4)).reshape(-1, batch, 2 * channels)
+    y = _multiply(rows, x.reshape(height, -1)).reshape(rows.shape[0] // 2, 2 * width, batch * channels)
+    return _multiply(cols, y).reshape(-1, 2, batch, channels)
 
 
-def inverse_transform(spectrum: jax.Array, period: tuple[int, int], rows: np.ndarray, cols: np.ndarray) -> jax.Array:
-    """Inverse of `forward_transform` at `rows` and `cols` only: (frequencies, B, 2C) -> (rows, cols, B, C)."""
-    across, down = _inverse_matrices(tuple(period), tuple(int(r) for r in rows), tuple(int(c) for c in cols))
-    _, batch, channels = spectrum.shape
-    z = spectrum.reshape(period[0] // 2 + 1, period[1], batch, 2, channels // 2)
-    z = jnp.transpose(z, (0, 3, 1, 2, 4))
-    y = jnp.einsum("qpwn,kpnbc->kqwbc", across, z)
-    return jnp.einsum("hqk,kqwbc->hwbc", down, y)
+def _inverse(parts: jax.Array, columns: np.ndarray, rows: np.ndarray) -> jax.Array:
+    """Transform (frequencies, 2, B, C) by columns, then rows: (rows, columns, B, C)."""
+    _, _, batch, channels = parts.shape
+    half, width = rows.shape[1] // 2, columns.shape[0] // 2
+    y = _multiply(columns, parts.reshape(half, -1, batch * channels))
+    return _multiply(rows, y.reshape(2 * half, -1)).reshape(rows.shape[0], width, batch, channels)
 
 
-def kernel_spectrum(conv: Convolution, kernel: jax.Array) -> jax.Array:
-    """Transform of a kernel (k, k, C_in, C_out) as real matrices (frequencies, 2 C_in, 2 C_out).
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def forward_transform(x: jax.Array, period: tuple[int, int]) -> Spectrum:
+    """Discrete Fourier transform of real maps (H, W, B, C) with the given period along each axis."""
+    return Spectrum(_forward(x, *_forward_matrices(x.shape[:2], period)))
 
-    S(f) = sum_t w[t] exp(2 pi i f (t - pads) / N); a block [[Re, Im], [-Im, Re]] multiplies [Re | Im] rows.
-    """
+
+def _forward_transform_backward(period, size, gradient):
+    rows, cols = _forward_matrices(size, period)
+    return (_inverse(gradient.parts, cols.T, rows.T),)
+
+
+forward_transform.defvjp(lambda x, period: (forward_transform(x, period), x.shape[:2]), _forward_transform_backward)
+
+
+def inverse_transform(spectrum: Spectrum, period: tuple[int, int], rows: np.ndarray, cols: np.ndarray) -> jax.Array:
+    """Inverse of `forward_transform` at `rows` and `cols` only: (rows, cols, B, C)."""
+    return _inverse_at(spectrum.parts, tuple(period), tuple(int(r) for r in rows), tuple(int(c) for c in cols))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _inverse_at(parts, period, rows, cols):
+    return _inverse(parts, *_inverse_matrices(period, rows, cols))
+
+
+def _inverse_at_backward(period, rows, cols, _, gradient):
+    columns, down = _inverse_matrices(period, rows, cols)
+    return (_forward(gradient, down.T, columns.T),)
+
+
+_inverse_at.defvjp(lambda parts, *at: (_inverse_at(parts, *at), None), _inverse_at_backward)
+
+
+@jax.custom_vjp
+def spectral_product(parts: jax.Array, kernel: PreparedKernel) -> jax.Array:
+    """Complex product per frequency: (frequencies, 2, B, C_in) with a kernel -> (frequencies, 2, B, C_out)."""
+    return _complex_product(parts, kernel.forward)
+
+
+def _complex_product(parts: jax.Array, factors: jax.Array) -> jax.Array:
+    count, _, batch, inputs = parts.shape
+    # One real product gives Re Re, Re Im, Im Re and Im Im side by side.
+    products = lax.dot_general(parts.reshape(count, 2 * batch, inputs), factors, (((2,), (1,)), ((0,), (0,))))
+    products = products.reshape(count, 2, batch, 2, -1)
+    real = products[:, 0, :, 0] - products[:, 1, :, 1]
+    imaginary = products[:, 0, :, 1] + products[:, 1, :, 0]
+    return jnp.stack([real, imaginary], 1)
+
+
+def _spectral_product_backward(residuals, gradient):
+    parts, kernel = residuals
+    real, imaginary = parts[:, 0], parts[:, 1]
+    up, down = gradient[:, 0], gradient[:, 1]
+    over_batch = functools.partial(jnp.einsum, "fbi,fbo->fio")
+    factors = [
+        over_batch(real, up) + over_batch(imaginary, down),
+        over_batch(real, down) - over_batch(imaginary, up),
+    ]
+    # The adjoint is a copy of the same numbers: their gradient is counted once.
+    change = PreparedKernel(jnp.concatenate(factors, -1), jnp.zeros_like(kernel.adjoint))
+    return _complex_product(gradient, kernel.adjoint), change
+
+
+spectral_product.defvjp(lambda parts, kernel: (spectral_product(parts, kernel), (parts, kernel)), _spectral_product_backward)
+
+
+def kernel_spectrum(conv: Convolution, kernel: jax.Array) -> PreparedKernel:
+    """Transform of a kernel (k, k, C_in, C_out): S(f) = sum_t w[t] exp(2 pi i f (t - pads) / N)."""
     size, _, inputs, outputs = kernel.shape
     offsets = np.arange(size) - conv.pads
     half = np.exp(2j * np.pi * np.outer(np.arange(conv.period[0] // 2 + 1), offsets) / conv.period[0])
     full = np.exp(2j * np.pi * np.outer(np.arange(conv.period[1]), offsets) / conv.period[1])
     both = np.einsum("ks,nt->knst", half, full).reshape(-1, size * size)
     flat = kernel.reshape(size * size, inputs * outputs)
-    highest = lax.Precision.HIGHEST
-    real = jnp.matmul(both.real.astype(np.float32), flat, precision=highest).reshape(-1, inputs, outputs)
-    imag = jnp.matmul(both.imag.astype(np.float32), flat, precision=highest).reshape(-1, inputs, outputs)
-    return jnp.concatenate([jnp.concatenate([real, imag], 2), jnp.concatenate([-imag, real], 2)], 1)
+    real, imaginary = (
+        jnp.matmul(part.astype(np.float32), flat, precision=lax.Precision.HIGHEST).reshape(-1, inputs, outputs)
+        for part in (both.real, both.imag)
+    )
+    adjoint = [jnp.swapaxes(real, 1, 2), -jnp.swapaxes(imaginary, 1, 2)]
+    return PreparedKernel(
+        jnp.concatenate([real, imaginary], -1), lax.stop_gradient(jnp.concatenate(adjoint, -1))
+    )

@@ -79,6 +79,10 @@ class Plan:
         return [min(epoch + self.log_every, self.epochs) for epoch in range(0, self.epochs, self.log_every)]
 
 
+class StoppedError(Exception):
+    """A fit ended on request after its last checkpoint; the same call goes on from there."""
+
+
 class Best(NamedTuple):
     """Early stopping's memory, one entry a member."""
 
@@ -231,7 +235,7 @@ def _update_best(training, best, members, score, epoch, stopping):
     ), members
 
 
-def fit(training, members, hyper, data, validation, plan, stopping_data=None, checkpoints=None, report=None):
+def fit(training, members, hyper, data, validation, plan, stopping_data=None, checkpoints=None, report=None, stop=None):
     """Fit members side by side.
 
     Arguments
@@ -243,7 +247,9 @@ def fit(training, members, hyper, data, validation, plan, stopping_data=None, ch
         checkpoints: a `runtime.checkpoint.Checkpoints` or None; the latest one there is continued.
         report: function (epoch, {'train_loss', 'penalty', 'validation_loss', 'validation_correlation': (M,)}) or None,
             called at every logged epoch.
-    Returns a `FitResult`. Raises ConfigError for a plan that does not fit the data, RunError when all members diverge.
+        stop: function () -> bool or None, asked at every logged epoch whether to end there.
+    Returns a `FitResult`. Raises StoppedError when `stop` said so, ConfigError for a plan that does not fit the data,
+    RunError when all members diverge.
     """
     rows = data.images.shape[0]
     if (plan.stopping is None) != (stopping_data is None):
@@ -299,10 +305,13 @@ def fit(training, members, hyper, data, validation, plan, stopping_data=None, ch
         if report is not None:
             report(epochs[log], scores)
         done = log + 1 == len(epochs) or _all_stopped(state)
-        if checkpoints is not None and (done or (log + 1) % plan.checkpoint_every == 0):
+        stopped = stop is not None and stop() and not done
+        if checkpoints is not None and (done or stopped or (log + 1) % plan.checkpoint_every == 0):
             checkpoints.save(
                 epochs[log], state, {"validation_correlation": float(scores["validation_correlation"].mean())}
             )
+        if stopped:
+            raise StoppedError(f"stopped after epoch {epochs[log]}")
     return _result(state, plan, evaluate, validation)
 
 

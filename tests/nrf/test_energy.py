@@ -39,25 +39,52 @@ SPECTRAL_NORM = Architecture.from_lists(
     num_ch_initter=4,
     spec_norm_reg=True,
 )
+# XLA exchanges the factors of a convolution whose kernel is larger than its map, which `auto` leaves to the spectral
+# form; here no kernel is.
+GUARDED = Architecture.from_lists(
+    "guarded",
+    state_sizes=[(2, 8, 8), (4, 8, 8), (4, 4, 4)],
+    connect=[(0, 1, 2), (0, 1, 2), (1, 2)],
+    kind=[(1, 2, 1), (1, 0, 2), (1, 3)],
+    base_kernel_padding=[((3, 1), (5, 2), (3, 1)), ((7, 3), (3, 1), (3, 1)), ((3, 1), ())],
+    main_kernel=[3, 3, 3],
+    num_layers=[0, 1, 0],
+    num_ch_base=4,
+    growth_rate=2,
+    num_ch_initter=4,
+)
+# Double precision convolutions compile slowly.
+SMALL = Architecture.from_lists(
+    "small",
+    state_sizes=[(1, 4, 4), (2, 4, 4), (2, 2, 2)],
+    connect=[(0, 1), (0, 2), (1, 0)],
+    kind=[(1, 2), (0, 2), (1, 3)],
+    base_kernel_padding=[((3, 1), (3, 1)), ((3, 1), (3, 1)), ((3, 1), ())],
+    main_kernel=[3, 3, 1],
+    num_layers=[0, 1, 1],
+    num_ch_base=2,
+    growth_rate=2,
+    num_ch_initter=4,
+)
 METHODS = ("direct", "spectral")
 # The models are so small that compiling takes all the time.
 quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @functools.cache
-def model_and_variables(method, ff_dynamics=False, **options):
-    model = make_energy(MIXED, convolution=method, ff_dynamics=ff_dynamics, **options)
+def model_and_variables(method, ff_dynamics=False, architecture=MIXED, **options):
+    model = make_energy(architecture, convolution=method, ff_dynamics=ff_dynamics, **options)
     variables = quick(model.init)(jax.random.key(0))
-    keys = jax.random.split(jax.random.key(1), len(MIXED.layers))
+    keys = jax.random.split(jax.random.key(1), len(architecture.layers))
     for i, key in enumerate(keys):
         bias = variables["params"][f"bias_{i}"]
         variables["params"][f"bias_{i}"] = 0.1 * jax.random.normal(key, bias.shape)
     return model, variables
 
 
-def draw(batch=3, seed=2, scale=1.4):
-    keys = jax.random.split(jax.random.key(seed), len(MIXED.layers))
-    shapes = MIXED.state_shapes(batch)
+def draw(batch=3, seed=2, scale=1.4, architecture=MIXED):
+    shapes = architecture.state_shapes(batch)
+    keys = jax.random.split(jax.random.key(seed), len(shapes))
     return tuple(jax.random.uniform(k, s, minval=-scale, maxval=scale) for k, s in zip(keys, shapes, strict=True))
 
 
@@ -121,10 +148,10 @@ def test_both_ways_of_convolving_agree():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("state_activation", ["hardtanh", "hardsig", "relu"])
 def test_gradient_against_finite_differences_in_double_precision(method, state_activation):
-    model, variables = model_and_variables(method, state_activation=state_activation)
+    model, variables = model_and_variables(method, architecture=SMALL, state_activation=state_activation)
     with jax.enable_x64(True):
         variables = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), variables)
-        states = tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in draw(2))
+        states = tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in draw(2, architecture=SMALL))
         weights = quick(model.prepare)(variables)
         energy, gradient = quick(model.energy_and_gradient)(weights, states)
         assert energy.dtype == jnp.float64
@@ -132,7 +159,7 @@ def test_gradient_against_finite_differences_in_double_precision(method, state_a
         step, evaluate = 1e-6, quick(model.energy)
         directions = [jax.random.normal(k, s.shape, jnp.float64) for k, s in zip(keys, states, strict=True)]
         # Directions that touch one layer at a time, then all together.
-        for chosen in [{0}, {1}, {2}, {3}, {0, 1, 2, 3}]:
+        for chosen in [{0}, {1}, {2}, {0, 1, 2}]:
             moved = [d * (i in chosen) for i, d in enumerate(directions)]
             ends = [
                 evaluate(weights, tuple(s + sign * step * d for s, d in zip(states, moved, strict=True)))
@@ -144,12 +171,15 @@ def test_gradient_against_finite_differences_in_double_precision(method, state_a
 
 @pytest.mark.parametrize("method", METHODS)
 def test_parameter_gradient_against_finite_differences_in_double_precision(method):
-    model, variables = model_and_variables(method)
+    model, variables = model_and_variables(method, architecture=SMALL)
     with jax.enable_x64(True):
         params = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), variables["params"])
-        states = [tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in draw(2, seed)) for seed in (4, 5)]
-        loss = quick(lambda p: contrastive_loss(model, {"params": p}, *states, l2=0.1, scale=10.0)[0])
-        gradient = quick(jax.grad(loss))(params)
+        states = [tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in draw(2, seed, architecture=SMALL)) for seed in (4, 5)]
+
+        def value(params):
+            return contrastive_loss(model, {"params": params}, *states, l2=0.1, scale=10.0)[0]
+
+        loss, gradient = quick(value), quick(jax.grad(value))(params)
         leaves, structure = jax.tree.flatten(params)
         keys = jax.random.split(jax.random.key(6), len(leaves))
         noise = [jax.random.normal(k, p.shape, jnp.float64) for k, p in zip(keys, leaves, strict=True)]
@@ -248,7 +278,7 @@ def test_two_norms_at_once_are_refused():
 def test_states_of_the_wrong_form_are_refused():
     model, _ = model_and_variables("direct")
     states = draw()
-    with pytest.raises(ValueError, match="4 state layers but 3"):
+    with pytest.raises(ValueError, match="4 state layers, not 3"):
         model.energy({}, states[:3])
     with pytest.raises(ValueError, match=r"layer 1 .*batch, 6, 6, 4"):
         model.energy({}, (states[0], states[1].transpose(0, 3, 1, 2), *states[2:]))
@@ -267,7 +297,7 @@ def convolution_layouts(function, *arguments):
 
 @pytest.mark.parametrize(("method", "ff_dynamics"), [("direct", False), ("spectral", False), ("direct", True)])
 def test_a_sampling_loop_holds_only_canonical_convolutions(method, ff_dynamics):
-    model, variables = model_and_variables(method, ff_dynamics)
+    model, variables = model_and_variables(method, ff_dynamics, GUARDED)
 
     def sample(variables, states):
         weights = model.prepare(variables)
@@ -278,13 +308,13 @@ def test_a_sampling_loop_holds_only_canonical_convolutions(method, ff_dynamics):
 
         return jax.lax.scan(step, states, None, 3)
 
-    found = convolution_layouts(sample, variables, draw())
+    found = convolution_layouts(sample, variables, draw(architecture=GUARDED))
     assert found == ({"b01f_01io->b01f"} if method == "direct" else set())
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_training_loop_holds_only_canonical_convolutions(method):
-    model, variables = model_and_variables(method)
+    model, variables = model_and_variables(method, architecture=GUARDED)
 
     def train(params, positive, negative):
         def step(params, _):
@@ -293,5 +323,6 @@ def test_a_training_loop_holds_only_canonical_convolutions(method):
 
         return jax.lax.scan(step, params, None, 3)[0]
 
-    found = convolution_layouts(train, variables["params"], draw(), draw(seed=7))
+    phases = (draw(architecture=GUARDED), draw(seed=7, architecture=GUARDED))
+    found = convolution_layouts(train, variables["params"], *phases)
     assert found == ({"b01f_01io->b01f"} if method == "direct" else set())

@@ -1,0 +1,21 @@
+"""Experiment 1.3.4: softplus after the differences of Gaussians.
+
+    python launch.py --config=configs/v1/exp_1_3_4.py --config.data.dir=./Data
+
+Baseline 4 with linear or rectified Gaussian units; 10 seeds, 5000 epochs.  About ten minutes on 2 cores.
+Published: no percentiles of single runs that we know of.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.v1.suite import best_baseline, choose
+
+
+def get_config(preset: str = "thesis") -> ConfigDict:
+    """Experiment 1.3.4; presets thesis, quick and ndn3."""
+    return choose(preset, define)
+
+
+def define(config: ConfigDict) -> None:
+    best_baseline(config)
+    config.sweep.grid = (("model.layer0.activation", ("linear", "softplus")),)

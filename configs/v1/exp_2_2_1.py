@@ -1,0 +1,45 @@
+"""Experiment 2.2.1: a convolution in place of the differences of Gaussians.
+
+    python launch.py --config=configs/v1/exp_2_2_1.py --config.data.dir=./Data
+
+Filters of width 3, 7, 15 with stride (width + 1) // 2, 9 or 30 of them, d2x .01 or .1 → hidden units with max or l2 of
+.01, .1 or 1 → neurons with l2 .1; 10 seeds, 5000 epochs.  Days on 2 cores; meant for a GPU or a cluster.
+Published, region 1, the best (50th, 90th, 10th percentile over seeds): .47 .484 .462.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.v1.suite import choose, dense, set_layers
+
+
+def get_config(preset: str = "thesis") -> ConfigDict:
+    """Experiment 2.2.1; presets thesis, quick and ndn3."""
+    return choose(preset, define)
+
+
+def define(config: ConfigDict) -> None:
+    set_layers(
+        config,
+        dense("Convolution", features=9, width=7, stride=4),
+        dense(fraction=0.2),
+        dense(fraction=1.0, penalties={"l2": 0.1}),
+    )
+    config.sweep.runs = tuple(
+        (
+            f"width{width}_{name}_{strength:g}",
+            (
+                ("model.layer0.width", width),
+                ("model.layer0.stride", (width + 1) // 2),
+                (f"model.layer1.penalties.{name}", strength),
+            ),
+        )
+        for width in (3, 7, 15)
+        for name in ("max", "l2")
+        for strength in (0.01, 0.1, 1.0)
+    )
+    config.sweep.grid = (
+        ("model.layer0.features", (9, 30), "filters"),
+        ("model.layer0.penalties.d2x", (0.01, 0.1)),
+    )
+    config.fit.members_at_once = 40
+    config.sweep.published_best = (0.47, 0.484, 0.462)

@@ -1,0 +1,65 @@
+"""The what/where model as Klindt et al. (2017) describe it, which the thesis could not build in its toolbox.
+
+    python launch.py --config=configs/v1/klindt.py --config.data.dir=./Data
+
+Pixels z-scored one by one; three convolutions of 48 (13 VALID, 3, 3) with batch normalisation and softplus, the last
+linear; readout softplus(Σ|W_s||W_f|h + b) with product-L1, b from mean rates; Poisson summed over neurons; Adam with
+batches of 256, stopped by a fifth of the training images in three phases of 1e-3, /3, /9.  They looked every 50
+updates, here every 9 epochs of 6 updates.  10 seeds; a grid of three strengths.  Region 3 takes widths 13, 8, 8:
+--config.model.layer1.width=8 --config.model.layer2.width=8.  Meant for a GPU.
+Published by Klindt et al., regions 1, 2, 3: .55, .45, .49 (a grid's fit of lowest validation loss, not a median).
+"""
+
+from ml_collections import ConfigDict
+
+from configs.v1.suite import choose, layer, set_layers
+
+
+def get_config(preset: str = "thesis") -> ConfigDict:
+    """The strict what/where recipe; presets thesis, quick and ndn3."""
+    return choose(preset, define)
+
+
+def define(config: ConfigDict) -> None:
+    config.data.inputs = "pixel_standard"
+    convolution = {"kind": "Convolution", "features": 48, "bias": False, "batch_norm": True}
+    weights = {"weight_initialiser": "truncated_normal", "weight_scale": 0.01}
+    set_layers(
+        config,
+        layer(
+            width=13, padding="VALID", activation="softplus", penalties={"smoothness": 0.03}, **convolution, **weights
+        ),
+        layer(width=3, activation="softplus", penalties={"group_sparsity": 0.05}, **convolution, **weights),
+        layer(width=3, penalties={"group_sparsity": 0.05}, **convolution, **weights),
+        layer(
+            "Factorised",
+            fraction=1.0,
+            activation="softplus",
+            positive="both",
+            positivity="absolute",
+            penalties={"product_l1": 0.02},
+            **weights,
+        ),
+    )
+    config.model.mean_rate_bias = True
+    config.optimisation.update({"batch_size": 256, "poisson_offset": 1e-5, "divide_by_rates": False})
+    config.fit.update({"epochs": 3000, "log_every": 9, "members_at_once": 10})
+    config.stopping.update({"enabled": True, "fraction": 0.2, "patience": 10, "phases": 3, "rate_factor": 1 / 3})
+    config.sweep.runs = (
+        ("standalone", ()),
+        *(
+            (
+                f"smooth{smooth:g}_sparse{sparse:g}_readout{readout:g}",
+                (
+                    ("model.layer0.penalties.smoothness", smooth),
+                    ("model.layer1.penalties.group_sparsity", sparse),
+                    ("model.layer2.penalties.group_sparsity", sparse),
+                    ("model.layer3.penalties.product_l1", readout),
+                ),
+            )
+            for smooth in (0.001, 0.003, 0.01)
+            for sparse in (0.0, 0.025, 0.05)
+            for readout in (0.03, 0.04, 0.05)
+        ),
+    )
+    config.sweep.published_best = (0.55,)

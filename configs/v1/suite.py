@@ -1,0 +1,196 @@
+"""All fields of a config for models of V1, and the parts that experiments are put together from.
+
+    python launch.py --config=configs/v1/bl4.py                          the config as published
+    python launch.py --config=configs/v1/bl4.py:quick                    shortened: two minutes on 2 cores
+    python launch.py --config=configs/v1/bl4.py --config.data.dir=./Data recorded data in place of simulated data
+    python launch.py --config=configs/v1/bl4.py:ndn3                     with the training peculiarities of NDN3
+
+Without `--config.data.dir` a population is simulated, so every config runs anywhere.  The folder holds region1,
+region2 and region3 of the supplement of Antolík et al. (2016), or any recording in that layout.  Any field can be
+changed on the command line, `--config.model.layer2.penalties.l2=0.5` for example.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from runtime.config import optional, per_layer, select_preset
+from v1models.penalties import FACTORISED_FEATURES, FACTORISED_JOINT, FACTORISED_MASK, PENALTIES
+from v1models.specification import LAYER_KINDS
+
+FACTORISED = ("product_l1", *FACTORISED_JOINT, *FACTORISED_FEATURES, *FACTORISED_MASK)
+
+
+def base() -> ConfigDict:
+    """All fields but the model, with the values most experiments share: region 1, 10 seeds, 5000 epochs."""
+    config = ConfigDict()
+    config.package = "v1models"
+    config.seeds = tuple(range(10))
+    config.precision = "highest"  # matrix products on accelerators: highest (float32), high (TF32 x 3) or default
+
+    config.data = ConfigDict()
+    config.data.source = "simulated"  # simulated or regions; a folder in `dir` means regions
+    config.data.dir = optional(str)  # folder that holds region1, region2, region3
+    config.data.regions = (1,)  # several are pooled with masks
+    config.data.inputs = "standard"  # none, million, standard, unit_deviation or pixel_standard
+    config.data.responses = "none"  # none, unit_deviation or neuron_deviation
+    config.data.inner_split = 0.0  # fraction of training rows to score on in place of the validation set
+    config.data.split_seed = 0
+    config.data.simulated = ConfigDict()
+    config.data.simulated.neurons = 103
+    config.data.simulated.size = 31  # pixels
+    config.data.simulated.train_images = 1800
+    config.data.simulated.validation_images = 50
+    config.data.simulated.repeats = 10
+    config.data.simulated.kind = "centre_surround"  # centre_surround, energy or mixed
+    config.data.simulated.noise = "poisson"  # poisson or gamma
+    config.data.simulated.mean_rate = 2.0
+    config.data.simulated.units = 9
+    config.data.simulated.seed = 0  # region k is simulated from seed + k
+
+    config.model = ConfigDict()
+    config.model.use = ""  # name of a group of `alternatives` whose layers stand in place of these
+    config.model.mean_rate_bias = False  # start the last bias where the model predicts the mean response
+
+    config.alternatives = ConfigDict()
+
+    config.optimisation = ConfigDict()
+    config.optimisation.noise = "poisson"  # poisson, gaussian or bernoulli
+    config.optimisation.optimiser = "adam"  # adam or lbfgs
+    config.optimisation.learning_rate = 1e-3
+    config.optimisation.batch_size = optional(int)  # None: all rows
+    config.optimisation.batch_size = 16
+    config.optimisation.keep_last_batch = True
+    config.optimisation.beta1 = 0.9
+    config.optimisation.beta2 = 0.999
+    config.optimisation.epsilon = 1e-8
+    config.optimisation.epsilon_before_correction = False  # as TensorFlow 1
+    config.optimisation.schedule = "constant"  # constant, cosine or exponential
+    config.optimisation.schedule_steps = optional(int)  # updates
+    config.optimisation.count_masked = False
+    config.optimisation.poisson_offset = 1e-6
+    config.optimisation.divide_by_rates = True  # the Poisson loss of a neuron is divided by its mean response
+    config.optimisation.rates_over_all_rows = False  # as NDN3: mean responses from validation rows as well
+
+    config.fit = ConfigDict()
+    config.fit.epochs = 5000
+    config.fit.log_every = 100  # epochs between two scores
+    config.fit.checkpoint_every = 5  # scores between two checkpoints
+    config.fit.members_at_once = optional(int)  # networks in one program; lower it where memory is short
+    config.fit.numpy_orders = False  # order rows as NDN3 does: RandomState(seed).permutation
+
+    config.stopping = ConfigDict()
+    config.stopping.enabled = False
+    config.stopping.fraction = 0.2  # of the training rows, set aside to stop by
+    config.stopping.monitor = "loss"  # loss or correlation
+    config.stopping.patience = 10  # scores
+    config.stopping.phases = 1
+    config.stopping.rate_factor = 1 / 3  # on the learning rate, from phase to phase
+
+    config.log = ConfigDict()
+    config.log.keep = 2  # latest checkpoints kept
+    config.log.neurons_shown = 6  # neurons whose preferred images are searched for at the end
+
+    config.published = ()  # percentiles 50, 90, 10 of the mean validation correlation, to stand beside ours
+    config.sweep = ConfigDict()
+    config.sweep.grid = ()  # ((field, (value, …)), …): every combination is a run
+    config.sweep.runs = ()  # ((name, ((field, value), …)), …): one run each, crossed with the grid
+    config.sweep.published_best = ()  # percentiles of the best run, where only those were published
+    config.sweep.together = 16  # runs that differ in numbers only and train in one program, at most
+    return config
+
+
+def layer(kind: str, **options) -> ConfigDict:
+    """A layer's group of fields, every option in it; penalties not named are 0.
+
+    features: outputs; or fraction: of the number of neurons.  Options and penalties: v1models/layer_specs.py.
+    """
+    group = ConfigDict({"kind": kind})
+    penalties = options.pop("penalties", {})
+    for field in dataclasses.fields(LAYER_KINDS[kind]):
+        if field.name == "penalties":
+            continue
+        if field.name == "features":
+            group.features, group.fraction = optional(int), optional(float)
+        elif field.name == "bounds":
+            group.bounds = optional(tuple)
+        elif field.name in ("width", "positions"):
+            group[field.name] = per_layer(options.pop(field.name))
+        else:
+            group[field.name] = field.default
+    group.lock()
+    group.update(options)
+    family = LAYER_KINDS[kind].penalty_family
+    known = {"weights": tuple(PENALTIES), "factorised": FACTORISED, "none": ()}[family]
+    with group.unlocked():
+        group.penalties = ConfigDict(dict.fromkeys(known, 0.0)).lock()
+    group.penalties.update({name: float(strength) for name, strength in penalties.items()})
+    return group
+
+
+def set_layers(config: ConfigDict, *layers: ConfigDict) -> None:
+    """Make these the layers of the model."""
+    for index, group in enumerate(layers):
+        config.model[f"layer{index}"] = group
+
+
+def add_alternative(config: ConfigDict, name: str, *layers: ConfigDict) -> None:
+    """Keep these layers under a name that `model.use` may choose."""
+    config.alternatives[name] = ConfigDict()
+    for index, group in enumerate(layers):
+        config.alternatives[name][f"layer{index}"] = group
+
+
+def dense(kind: str = "Dense", *, bias: str = "normal", **options) -> ConfigDict:
+    """A softplus layer of weights with random biases: hidden units (fraction=0.2) or the neurons (fraction=1.0)."""
+    return layer(kind, activation="softplus", bias_initialiser=bias, **options)
+
+
+def hsm_layers(gaussians: int = 9, fraction: float = 0.2, bias: str = "normal", l2: float = 0.0) -> tuple:
+    """Layers of the baselines: differences of Gaussians → hidden softplus units → softplus neurons (l2 on these)."""
+    return (
+        layer("DifferenceOfGaussians", features=gaussians, bias_initialiser=bias),
+        dense(fraction=fraction, bias=bias),
+        dense(fraction=1.0, bias=bias, penalties={"l2": l2}),
+    )
+
+
+def best_baseline(config: ConfigDict) -> None:
+    """Baseline 4, from which the experiments start: random biases, l2 of 0.1 on the output layer."""
+    set_layers(config, *hsm_layers(l2=0.1))
+
+
+def quick(config: ConfigDict) -> None:
+    """Small and short enough to look at: 3 seeds, 200 epochs, 24 simulated neurons that see 600 images."""
+    config.seeds = (0, 1, 2)
+    config.fit.update({"epochs": 200, "log_every": 20})
+    config.data.simulated.update({"neurons": 24, "train_images": 600})
+
+
+def ndn3(config: ConfigDict) -> None:
+    """The training peculiarities of the NDN3 revision behind the published numbers, as far as a config can say them.
+
+    Its initial values and its layers' further quirks are in v1models/ndn3.py.
+    """
+    config.optimisation.update({"epsilon_before_correction": True, "rates_over_all_rows": True})
+    config.fit.numpy_orders = True
+    for model in (config.model, *config.alternatives.values()):
+        for group in model.values():
+            if isinstance(group, ConfigDict) and "initial_y_offset" in group:
+                group.initial_y_offset = 2.0
+
+
+def choose(preset: str, define: Callable[[ConfigDict], None]) -> ConfigDict:
+    """The config that `define` makes of the base, under a preset: thesis (as it is), quick or ndn3."""
+    change = select_preset(preset, {"thesis": None, "quick": quick, "ndn3": ndn3})
+    config = base()
+    define(config)
+    if change is not None:
+        change(config)
+    return config
+
+
+def get_config(preset: str = "thesis") -> ConfigDict:
+    """Baseline 4 on the shared settings, for a start of one's own."""
+    return choose(preset, best_baseline)

@@ -1,0 +1,277 @@
+"""Does the sampler sample, how fast, and does the energy know data from noise?
+
+`diagnose(config, workdir)` runs chains of the trained model from scattered starts and writes `diagnostics.json`:
+
+    mixing       rank-normalised split R-hat (Vehtari et al. 2021; 1 for chains that agree, below 1.01 wanted),
+                 effective sample size (Geyer 1992), per gradient and per second, and integrated autocorrelation time
+                 in steps, for the energy and for some units of every layer
+    temperature  of every layer: that at which noise balances friction, and where momenta have the units of
+                 sqrt(energy) the mean squared momentum
+    stability    mean energy per pixel in stretches of the run, and the share of units on a bound at the end
+    energy gap   energies of held-out images after a positive phase, against noise images and other image sets: area
+                 under the ROC curve of -E (1: every image below every impostor, 0.5: no difference)
+
+R-hat and effective sample size are BlackJAX's.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax import diagnostics as chains
+from ml_collections import ConfigDict
+from scipy.stats import rankdata
+
+from nrf.energy import EnergyModel
+from nrf.phases import make_gradient_fn, uniform_states
+from nrf.trained import Trained, read_trained, start_states
+from nrf.update import make_phases, read_sampler, to_states
+from runtime import devices
+from runtime.config import ConfigError
+from runtime.images import load_images
+from runtime.metrics import Progress, check_finite
+
+FILE = "diagnostics.json"
+# Samplers whose momentum has the law N(0, T) with a diagonal mass.
+THERMAL = ("underdamped", "sghmc")
+
+
+class Mixing(NamedTuple):
+    """How well chains of one quantity (or several, along a leading axis) mix."""
+
+    r_hat: np.ndarray
+    effective_samples: np.ndarray  # of all chains together
+    autocorrelation_time: np.ndarray  # steps
+
+
+class Trace(NamedTuple):
+    """What is kept of a run of chains, and what the run cost."""
+
+    energy: np.ndarray  # (draws, chains), energy per pixel
+    units: tuple[np.ndarray, ...]  # per layer (draws, chains, units)
+    temperature: np.ndarray  # (layers,), mean over the draws of the temperature at which noise balances friction
+    squared_momentum: np.ndarray  # (layers,), mean over draws, chains and units
+    on_bound: np.ndarray  # (layers,), share of units on a bound at the end
+    gradients: int  # evaluated by all chains
+    seconds: float
+
+
+def mixing(draws: np.ndarray, thin: int = 1) -> Mixing:
+    """R-hat, effective sample size and autocorrelation time tau = thin × chains × draws / effective samples.
+
+    draws: (draws, chains, ...), every `thin`-th step of at least 4 draws and 2 chains.  A constant quantity gives NaN.
+    Raises ValueError for fewer draws or chains.
+    """
+    if draws.shape[0] < 4 or draws.shape[1] < 2:
+        raise ValueError(f"mixing needs at least 4 draws of 2 chains, not {draws.shape[0]} of {draws.shape[1]}")
+    flat = np.moveaxis(draws.reshape(*draws.shape[:2], -1), 0, 1)  # (chains, draws, quantities)
+    moves = np.ptp(flat, axis=1).min(axis=0) > 0
+    r_hat, size = (np.full(flat.shape[-1], np.nan) for _ in range(2))
+    for quantity in np.flatnonzero(moves):
+        one = jnp.asarray(flat[..., quantity])
+        r_hat[quantity] = chains.rhat(one)
+        size[quantity] = chains.effective_sample_size(one)
+    shape = draws.shape[2:]
+    time_constant = thin * draws.shape[0] * draws.shape[1] / size
+    return Mixing(r_hat.reshape(shape), size.reshape(shape), time_constant.reshape(shape))
+
+
+def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
+    """P(E_inside < E_outside) + 1/2 P(E_inside = E_outside): area under the ROC curve of -E.
+
+    inside, outside: energies, 1-d.
+    """
+    ranks = rankdata(np.concatenate([outside, inside]))
+    count = len(outside)
+    return float((ranks[:count].sum() - count * (count + 1) / 2) / (count * len(inside)))
+
+
+def make_chunk(model: EnergyModel, sampler, units: tuple[np.ndarray, ...], steps: int, thin: int, clip) -> Callable:
+    """Build chunk(key, weights, state, first) -> (state, sums and draws) of `steps` × `thin` steps of free chains.
+
+    units: per layer, the flat numbers of the units whose states are kept.
+    """
+
+    def chunk(key: jax.Array, weights, state, first: jax.Array):
+        gradient_fn = make_gradient_fn(model, weights, None, clip)
+
+        def one(carry, number):
+            state, gradients = carry
+            state, info = sampler.step(jax.random.fold_in(key, number), state, gradient_fn)
+            evaluated = info.num_gradients.sum() if hasattr(info, "num_gradients") else len(info.energy)
+            return (state, gradients + evaluated), info
+
+        def draw(carry, start):
+            carry, info = jax.lax.scan(one, carry, start + jnp.arange(thin))
+            position = carry[0].position
+            kept = tuple(s.reshape(len(s), -1)[:, u] for s, u in zip(position, units, strict=True))
+            squared = jnp.stack([jnp.mean(m * m) for m in carry[0].momentum])
+            return carry, (info.energy[-1], kept, info.effective_temperature.mean(axis=0), squared)
+
+        (state, gradients), draws = jax.lax.scan(draw, (state, jnp.int32(0)), first + thin * jnp.arange(steps))
+        return state, gradients, draws
+
+    return chunk
+
+
+def run_chains(config: ConfigDict, trained: Trained) -> Trace:
+    """Run config.diagnose's free chains from starts drawn uniformly over the states' range.
+
+    Raises NonFiniteError, with the step, if an energy is not finite.
+    """
+    settings, model = config.diagnose, trained.model
+    sampler, clip = read_sampler(config, model, False), config.sampler.gradient_clip or None
+    draw = np.random.default_rng(config.seed)
+    sizes = [int(np.prod(shape[1:])) for shape in model.architecture.state_shapes(1)]
+    units = tuple(np.sort(draw.choice(size, min(settings.units, size), replace=False)) for size in sizes)
+    start_key, key = jax.random.split(jax.random.key(config.seed))
+    state = jax.jit(
+        lambda key, weights: sampler.init(
+            uniform_states(key, model, settings.chains), make_gradient_fn(model, weights, None, clip)
+        )
+    )(start_key, trained.weights)
+    run = jax.jit(make_chunk(model, sampler, units, settings.chunk, settings.thin, clip))
+    run = run.lower(key, trained.weights, state, jnp.int32(0)).compile()  # before the clock starts
+    stride = settings.chunk * settings.thin
+    warm, total = -(-settings.warmup // stride), -(-settings.steps // stride)
+    kept, gradients, began = [], 0, time.monotonic()
+    with Progress(warm + total, 0, "running chains") as progress:
+        for number in range(warm + total):
+            if number == warm:
+                jax.block_until_ready(state)
+                gradients, began = 0, time.monotonic()
+            state, evaluated, draws = run(key, trained.weights, state, jnp.int32(number * stride))
+            draws = jax.tree.map(np.asarray, draws)
+            check_finite((number + 1) * stride, {"energy": draws[0]})
+            gradients += int(evaluated)
+            if number >= warm:
+                kept.append(draws)
+            progress.update(number + 1, f"energy {draws[0][-1].mean():.4g}")
+    seconds = time.monotonic() - began
+    energy, states, temperature, squared = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
+    edges = [
+        float(np.mean((np.asarray(s) <= low) | (np.asarray(s) >= high)))
+        for s, (low, high) in zip(state.position, model.bounds, strict=True)
+    ]
+    means = temperature.mean(axis=0), squared.mean(axis=0), np.array(edges)
+    return Trace(energy / _pixels(model), states, *means, gradients, seconds)
+
+
+def image_energies(config: ConfigDict, trained: Trained, images: np.ndarray) -> np.ndarray:
+    """Energy per pixel (N,) of images (states of the image layer) after a positive phase of config.positive.steps."""
+    positive, _ = make_phases(config, trained.model)
+
+    @jax.jit
+    def settle(key: jax.Array, weights, batch: jax.Array) -> jax.Array:
+        start_key, run_key = jax.random.split(key)
+        states = start_states(trained, start_key, batch, config.positive.start)
+        return trained.model.energy(weights, positive(run_key, weights, states, config.positive.steps).states)
+
+    size, found = min(config.train.batch, len(images)), []
+    for first in range(0, len(images), size):
+        rows = np.minimum(np.arange(first, first + size), len(images) - 1)
+        key = jax.random.fold_in(jax.random.key(config.seed), first)
+        found.append(np.asarray(settle(key, trained.weights, jnp.asarray(images[rows], jnp.float32))))
+    return np.concatenate(found)[: len(images)] / _pixels(trained.model)
+
+
+def energy_gap(config: ConfigDict, trained: Trained) -> dict[str, dict[str, float]]:
+    """Mean energies of held-out images and of each impostor, their gap, and the AUROC: {impostor: numbers}.
+
+    Impostors are noise of the data's mean and standard deviation, the data with its pixels shuffled, and the image sets
+    of config.diagnose.others.
+    """
+    data, settings = config.data, config.diagnose
+    options = {"data_dir": data.dir, "size": data.size, "channels": data.channels, "contrast": data.contrast}
+    test = load_images(data.name, **options, num_train=data.num_train, seed=config.seed).test[: settings.images]
+    draw = np.random.default_rng([config.seed, 1])
+    shuffled = draw.permuted(test.reshape(len(test), -1, test.shape[-1]), axis=1).reshape(test.shape)
+    impostors = {
+        "noise": np.clip(draw.normal(test.mean(), test.std(), test.shape), 0, 1),
+        "shuffled pixels": shuffled,
+        **{name: load_images(name, **options, num_train=1).test[: settings.images] for name in settings.others},
+    }
+
+    def energies(images: np.ndarray) -> np.ndarray:
+        return image_energies(config, trained, to_states(images, trained.model, data.rescale))
+
+    own, result = energies(test), {}
+    for name, images in impostors.items():
+        other = energies(images)
+        result[name] = {
+            "energy": float(own.mean()),
+            "impostor_energy": float(other.mean()),
+            "gap": float(other.mean() - own.mean()),
+            "auroc": auroc(own, other),
+        }
+    return result
+
+
+def summarise(config: ConfigDict, trace: Trace) -> dict[str, Any]:
+    """The numbers of a run of chains, ready for JSON; quantities that do not move have null."""
+    thin = config.diagnose.thin
+    found = {"energy": mixing(trace.energy, thin)}
+    found |= {f"layer_{layer}": mixing(units, thin) for layer, units in enumerate(trace.units)}
+    table = {}
+    for name, each in found.items():
+        moving = np.isfinite(each.effective_samples)
+        least = float(np.min(each.effective_samples[moving])) if moving.any() else np.nan
+        table[name] = {
+            "r_hat": float(np.max(each.r_hat[moving])) if moving.any() else np.nan,
+            "effective_samples": least,
+            "effective_samples_per_gradient": least / trace.gradients,
+            "effective_samples_per_second": least / trace.seconds,
+            "autocorrelation_time": float(np.max(each.autocorrelation_time[moving])) if moving.any() else np.nan,
+        }
+    options = config.sampler[config.sampler.name]
+    thermal = config.sampler.name in THERMAL and options.get("mass", "diagonal") == "diagonal"
+    stretches = [float(part.mean()) for part in np.array_split(trace.energy, min(10, len(trace.energy)))]
+    report = {
+        "mixing": table,
+        "temperature": {
+            "of_noise": trace.temperature.tolist(),
+            "of_momentum": trace.squared_momentum.tolist() if thermal else None,
+        },
+        "stability": {"energy_per_pixel": stretches, "units_on_bound": trace.on_bound.tolist()},
+        "cost": {"gradients": trace.gradients, "seconds": trace.seconds, "device": devices.describe()},
+    }
+    return _without_nan(report)
+
+
+def diagnose(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+    """Diagnose the trained model in `workdir`; returns what it writes to `diagnostics.json`.
+
+    In `mixing`, each layer has the worst of its units.  Raises ConfigError for fields that cannot be used.
+    """
+    least = {"chains": 2, "warmup": 0, "steps": 1, "thin": 1, "chunk": 4, "units": 1, "images": 1}
+    for field, bound in least.items():
+        if config.diagnose[field] < bound:
+            raise ConfigError(f"config.diagnose.{field} is {config.diagnose[field]}; it must be at least {bound}")
+    devices.set_matmul_precision(config.precision)
+    trained = read_trained(config, workdir)
+    report = {"updates": trained.updates, **summarise(config, run_chains(config, trained))}
+    report["energy_gap"] = energy_gap(config, trained)
+    path = pathlib.Path(workdir) / FILE
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    partial.replace(path)
+    return report
+
+
+def _pixels(model: EnergyModel) -> int:
+    return model.architecture.layers[0].height * model.architecture.layers[0].width
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,64 @@
+"""A trained model, read back from its run folder for everything that comes after training."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from nrf.energy import EnergyModel, States, Weights
+from nrf.phases import uniform_states
+from nrf.torch_import import check_matches
+from nrf.update import make_trainer
+from runtime.checkpoint import read_tree
+from runtime.config import CONFIG_FILE, ConfigError, check_same
+
+# The later stages have groups of their own, which say nothing about the model.
+MAY_CHANGE = ("train.updates", "log", "data.dir", "visualise", "record", "diagnose", "analyse")
+# A few small programs, each run once: compiling them without optimisation is faster overall.
+QUICKLY = {"xla_backend_optimization_level": 0}
+
+
+class Trained(NamedTuple):
+    """A model with the weights of a checkpoint."""
+
+    model: EnergyModel
+    weights: Weights  # effective weights, as `model.prepare` returns them
+    initializer: Any  # `nrf.initializer.Initializer`
+    initializer_variables: dict
+    updates: int  # updates behind the checkpoint
+
+
+def read_trained(config: ConfigDict, workdir: str | pathlib.Path, step: int | str = "latest") -> Trained:
+    """Read the model that `train(config, workdir)` left.
+
+    step: number of updates of the checkpoint, 'latest' or 'best'.  Raises ConfigError if the folder holds no run, or
+    one of another model; CheckpointError if the checkpoint is missing or damaged.
+    """
+    folder = pathlib.Path(workdir)
+    if not (folder / CONFIG_FILE).exists():
+        raise ConfigError(f"{folder} holds no trained model; run the stage 'train' there first")
+    check_same(config, folder, MAY_CHANGE)
+    trainer = make_trainer(config, config.data.num_train)
+    tree = read_tree(folder / "checkpoints", step)
+    key = jax.random.key(0)
+    where = f"the checkpoint in {folder}"
+    variables = check_matches(tree["variables"], jax.eval_shape(trainer.model.init, key), where)
+    guide = check_matches(tree["initializer"], jax.eval_shape(trainer.initializer.init, key), where)
+    weights = jax.jit(trainer.model.prepare, compiler_options=QUICKLY)(jax.tree.map(jnp.asarray, variables))
+    return Trained(trainer.model, weights, trainer.initializer, jax.tree.map(jnp.asarray, guide), int(tree["step"]))
+
+
+def start_states(trained: Trained, key: jax.Array, images: jax.Array, start: str) -> States:
+    """Images with latents from where the positive phase of training started: 'initializer', 'zeros', or at random.
+
+    images: (B, H, W, C).  There is no previous batch here, so 'previous' draws at random as well.
+    """
+    if start == "initializer":
+        latents = trained.initializer.apply(trained.initializer_variables, images)
+        return (images, *latents)
+    drawn = uniform_states(key, trained.model, images.shape[0])[1:]
+    return (images, *(tuple(jnp.zeros_like(s) for s in drawn) if start == "zeros" else drawn))

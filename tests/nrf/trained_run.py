@@ -1,0 +1,56 @@
+"""A run folder as training leaves it, without the training: for tests of the stages that follow."""
+
+import pathlib
+
+import jax
+from ml_collections import FrozenConfigDict
+
+from nrf.update import make_trainer
+from runtime.checkpoint import Checkpoints
+from runtime.config import save_config
+from tests.nrf.tiny import get_config
+
+# Tests compile many small programs that run once.
+QUICK = {"xla_backend_optimization_level": 0}
+
+STAGES = {
+    "visualise": {
+        "modes": ("standard", "channels_energy", "channels_state"), "layers": (2,), "steps": 6, "frames": 3,
+        "samples": 4, "annealing": 1.0, "energy_scale": 0.5, "held_value": 0.8,
+    },
+    "record": {
+        "experiments": ("contrast_and_angle",), "level": "analysis", "layers": (1, 2), "dtype": "float32",
+        "variables": ("state", "momentum"), "block": 2, "chunk": 16,
+        "burn_in": 6, "blank": 20, "stimulus": 24, "blank_after": 14,
+        "observe_steps": 20, "num_images": 3, "patch": 1, "batch_steps": 5, "movie": 2, "movie_every": 4,
+        "sets": {
+            "contrast_and_angle": {"contrasts": 1, "angles": 3},
+            "double_fewlocs_and_fewerangles": {"distances": (3,), "repeats": 1},
+            "long_just_fewangles": {"angles": 2, "repeats": 1},
+        },
+    },
+    "diagnose": {
+        "chains": 4, "warmup": 40, "steps": 160, "thin": 2, "chunk": 20, "units": 3, "images": 12, "others": (),
+    },
+}  # fmt: skip
+
+
+def tiny_config(**changes) -> FrozenConfigDict:
+    """The tiny config with small groups for the later stages; changes are group=dict of fields."""
+    config = get_config()
+    config.unlock()
+    for group, fields in STAGES.items():
+        config[group] = dict(fields)
+    for group, fields in changes.items():
+        config[group].update(fields)
+    return FrozenConfigDict(config)
+
+
+def make_run(folder: pathlib.Path, config: FrozenConfigDict) -> pathlib.Path:
+    """Write the config and a checkpoint of an untrained model into `folder`."""
+    trainer = make_trainer(config, config.data.num_train)
+    state = jax.jit(trainer.create_state, compiler_options=QUICK)(jax.random.key(0))
+    save_config(config, folder)
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        checkpoints.save(0, state)
+    return folder

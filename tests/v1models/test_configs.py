@@ -1,0 +1,102 @@
+"""Every config of the suite: it says what it is, expands into runs that can be built, and trains."""
+
+import ast
+import pathlib
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from runtime.config import load_config
+from runtime.sweeps import Run, expand, is_sweep
+from v1models.experiment import network_specifications
+from v1models.network import Network, initialise, parameter_count
+from v1models.training import train
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+CONFIGS = sorted((REPOSITORY / "configs" / "v1").glob("*.py"))
+EXPERIMENTS = {
+    "bl1", "bl2", "bl3", "bl4", "exp_1_2_1", "exp_1_2_2", "exp_1_2_3", "exp_1_2_4", "exp_1_2_6", "exp_1_3_1",
+    "exp_1_3_2", "exp_1_3_3", "exp_1_3_4", "exp_1_4_1", "exp_gaussians_hidden", "exp_2_1_1", "exp_2_1_2", "exp_2_2_1",
+    "exp_2_2_2", "exp_2_2_3", "exp_2_2_4", "exp_2_2_5", "exp_3_1_1", "exp_3_2_1", "klindt", "ln", "tang",
+}  # fmt: skip
+SMALL = (
+    "seeds=0", "fit.epochs=2", "fit.log_every=1", "data.simulated.neurons=10", "data.simulated.train_images=40",
+    "data.simulated.validation_images=5", "data.simulated.repeats=2", "log.neurons_shown=0",
+)  # fmt: skip
+
+
+def runs_of(path, preset="", overrides=()):
+    config = load_config(f"{path}{preset}", overrides)
+    return expand(config) if is_sweep(config) else [Run(path.stem, config)]
+
+
+def test_the_suite_is_whole():
+    assert {path.stem for path in CONFIGS} == EXPERIMENTS | {"suite"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_says_how_to_run_it_and_all_its_runs_can_be_built(path):
+    text = ast.get_docstring(ast.parse(path.read_text()))
+    assert f"--config=configs/v1/{path.name}" in text or path.stem == "suite"
+    config = load_config(str(path))
+    for number in (*config.published, *config.sweep.published_best):
+        assert f"{number:g}".lstrip("0").rstrip("0") in text
+    for preset in ("", ":quick", ":ndn3"):
+        for run in runs_of(path, preset):
+            for neurons, side in ((103, 31), (4, 20)):
+                spec = network_specifications([run.config], (side, side, 1), neurons)[0]
+                assert spec.shapes[-1][-1] == neurons
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        # 9 units of 8 numbers and a bias; dense layers with theirs.
+        ("bl4", 9 * 9 + 10 * 20 + 21 * 103),
+        ("ln", 962 * 103),
+        # Kernels without bias, an offset for each channel; masks, features and biases of the readout.
+        ("klindt", 169 * 48 + 2 * 9 * 48 * 48 + 3 * 48 + 103 * (19 * 19 + 48 + 1)),
+    ],
+)
+def test_numbers_of_parameters(name, numbers):
+    run = runs_of(REPOSITORY / "configs" / "v1" / f"{name}.py")[0]
+    spec = network_specifications([run.config], (31, 31, 1), 103)[0]
+    variables = jax.eval_shape(lambda key: initialise(Network(spec), key), jax.random.key(0))
+    assert parameter_count(variables) == numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("bl4", 0),
+        ("exp_1_4_1", -1),
+        ("exp_3_1_1", 0),
+        ("klindt", 0),
+        *(
+            pytest.param(path.stem, index, marks=pytest.mark.slow)
+            for path in CONFIGS
+            for index in (0, -1)
+            if path.stem not in ("suite", "tang")
+        ),
+    ],
+)
+def test_runs_train_two_epochs(name, index, tmp_path):
+    run = runs_of(REPOSITORY / "configs" / "v1" / f"{name}.py", "", SMALL)[index]
+    done = train(run.config, tmp_path)
+    assert done["finished"] and np.isfinite(done["p50"])
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert np.isfinite(history[["train_loss", "validation_loss", "penalty"]].to_numpy()).all()
+
+
+def test_the_published_regime_is_the_default():
+    config = load_config(str(REPOSITORY / "configs/v1/bl4.py"))
+    assert (len(config.seeds), config.fit.epochs, config.optimisation.batch_size) == (25, 35000, 16)
+    assert (config.optimisation.learning_rate, config.data.inputs) == (1e-3, "standard")
+    switched = load_config(str(REPOSITORY / "configs/v1/bl4.py:ndn3"))
+    assert switched.model.layer0.initial_y_offset == 2.0 and switched.optimisation.rates_over_all_rows
+    assert len(expand(load_config(str(REPOSITORY / "configs/v1/exp_1_3_3.py")))) == 2 * 4 * 4
+    sizes = {run.config.optimisation.batch_size: run.config.fit.epochs
+             for run in expand(load_config(str(REPOSITORY / "configs/v1/exp_1_2_6.py")))}  # fmt: skip
+    assert sizes[2] == sizes[16] == 5000 and sizes[128] == 40000 and len(sizes) == 9

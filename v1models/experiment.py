@@ -1,0 +1,285 @@
+"""What a config means: the population it names, the network it describes, how that is fitted.
+
+A config of this package has the groups `data`, `model` (one group a layer: layer0, layer1, …), `optimisation`,
+`fit` and `stopping`; `configs/v1/suite.py` lists every field with its meaning. A layer's size is a number of features
+or a fraction of the recorded neurons, so that one config fits every region.
+
+Configs that differ in numbers only (`shared_program` says which those are) describe networks that one compiled program
+trains side by side.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from runtime.config import ConfigError, did_you_mean, flatten
+from v1models import data, losses
+from v1models.fitting import Plan, Stopping
+from v1models.metrics import pearson
+from v1models.network import Network
+from v1models.optimisation import Data, Hyper, Optimisation, Training, make_training
+from v1models.simulation import simulate
+from v1models.specification import LAYER_KINDS, NetworkSpec
+
+SOURCES = ("simulated", "regions")
+RECORDED_WHITE = 255e-6
+# Fields whose values may differ between networks that one program trains, beside all penalties and dropouts.
+NUMBERS = ("optimisation.learning_rate", "published")
+
+
+class Experiment(NamedTuple):
+    """One fit: what to train, on what, and how long; I instances that share a program."""
+
+    specs: tuple  # NetworkSpec of each instance, differing in penalty strengths and dropout alone
+    training: Training
+    hypers: tuple  # Hyper of each instance
+    train: Data
+    stopping: Any  # Data that early stopping looks at, or None
+    validation: Data
+    trials: Any  # (T, m, N) or None
+    truth_correlation: Any  # (N,), correlation of the true rates with the validation responses, simulated data only
+    offset: Any  # an image x enters the network as (x − offset) / scale
+    scale: Any
+    plan: Plan
+    seeds: tuple
+
+
+def load_population(config):
+    """The population of `config.data`, as recorded.
+
+    Arguments: config, with `data.source`: 'regions' of a folder in the layout of data.py, or 'simulated'; a folder in
+    `data.dir` means 'regions'. Raises ConfigError for an unknown source or missing files.
+    """
+    options = config.data
+    if options.source not in SOURCES:
+        raise ConfigError(f"config.data.source is '{options.source}'{did_you_mean(options.source, SOURCES)}")
+    if options.source == "regions" and options.dir is None:
+        raise ConfigError(
+            "config.data.source is 'regions' but config.data.dir is not set; give the folder that holds region1 …, as "
+            f"in --config.data.dir=./Data. It comes from {data.SUPPLEMENT}"
+        )
+    if options.dir is not None:
+        return data.load_regions(options.dir, tuple(options.regions))
+    simulated = dict(options.simulated.items())
+    seed = simulated.pop("seed")
+    try:
+        regions = [_as_recorded(simulate(**simulated, seed=seed + region)) for region in options.regions]
+    except ConfigError as error:
+        raise ConfigError(f"config.data.simulated: {error}") from None
+    return regions[0] if len(regions) == 1 else data.pool_populations(regions)
+
+
+def _as_recorded(population):
+    """A simulated population with pixels of 0 … 0.000255, as the supplement has: normalisations mean the same."""
+    return population._replace(
+        train_images=RECORDED_WHITE * population.train_images,
+        validation_images=RECORDED_WHITE * population.validation_images,
+    )
+
+
+def read_experiment(configs):
+    """The fit that configs sharing a program describe; one config is the usual case.
+
+    Raises ConfigError naming the field that does not fit.
+    """
+    config = configs[0]
+    raw = load_population(config)
+    if config.data.inner_split:
+        # Choices are made on held-out training rows, never on the validation set.
+        raw = data.split_training(raw, config.data.inner_split, seed=config.data.split_seed)
+    offset, scale = _image_scale(config, raw)
+    population = data.normalise(raw, config.data.inputs, config.data.responses)
+    trained, held_out = population, None
+    if config.stopping.enabled:
+        trained = data.split_training(population, config.stopping.fraction, seed=config.data.split_seed + 1)
+        held_out = trained
+    rates = _mean_rates(config, population, trained)
+    neurons = population.train_responses.shape[1]
+    specs = network_specifications(configs, population.train_images.shape[1:], neurons)
+    optimisation = _optimisation(config)
+    if len(configs[0].seeds) < 1:
+        raise ConfigError("config.seeds is empty; give at least one, as in --config.seeds=0,1,2")
+    return Experiment(
+        specs,
+        make_training(Network(specs[0]), optimisation),
+        tuple(_hyper(one, spec, specs) for one, spec in zip(configs, specs, strict=True)),
+        _rows(trained.train_images, trained.train_responses, trained.train_mask, rates),
+        None if held_out is None else _rows(
+            held_out.validation_images, held_out.validation_responses, held_out.validation_mask, rates
+        ),
+        _rows(population.validation_images, population.validation_responses, population.validation_mask, rates),
+        population.trials,
+        _truth_correlation(raw, config),
+        offset,
+        scale,
+        _plan(config, len(configs)),
+        tuple(config.seeds),
+    )  # fmt: skip
+
+
+def mean_rate_start(config, experiment):
+    """Mean training responses (N,) that the last bias starts from, or None where the config does not ask for it."""
+    if not config.model.mean_rate_bias:
+        return None
+    train = experiment.train
+    return losses.mean_rates(train.responses, train.mask)
+
+
+def shared_program(config):
+    """A text that is equal for configs whose networks one compiled program can train side by side."""
+    fixed = {name: value for name, value in flatten(config).items() if not _is_number(name)}
+    return json.dumps(fixed, sort_keys=True, default=str)
+
+
+def _is_number(field):
+    parts = field.split(".")
+    parts = parts[2:] if parts[0] == "alternatives" else parts[1:] if parts[0] == "model" else []
+    return field in NUMBERS or "penalties" in parts[1:] or parts[1:] == ["dropout"]
+
+
+def _rows(images, responses, mask, rates):
+    arrays = (images, responses, mask, rates)
+    return Data(*(None if array is None else jnp.asarray(array, jnp.float32) for array in arrays))
+
+
+def _image_scale(config, raw):
+    if config.data.inputs not in data.NORMALISATIONS:
+        raise ConfigError(
+            f"config.data.inputs is '{config.data.inputs}'{did_you_mean(config.data.inputs, data.NORMALISATIONS)}"
+        )
+    return data.NORMALISATIONS[config.data.inputs](np.asarray(raw.train_images, np.float64))
+
+
+def _mean_rates(config, population, trained):
+    options = config.optimisation
+    if options.noise != "poisson" or not options.divide_by_rates:
+        return None
+    if not options.rates_over_all_rows:
+        return losses.mean_rates(trained.train_responses, trained.train_mask)
+    responses = np.concatenate([population.train_responses, population.validation_responses])
+    mask = population.train_mask
+    if mask is not None:
+        mask = np.concatenate([mask, population.validation_mask])
+    return losses.mean_rates(responses, mask, over_measured=False)
+
+
+def _truth_correlation(raw, config):
+    # A pooled population keeps no truth, and an inner split validates on single trials.
+    if raw.truth is None or config.data.inner_split:
+        return None
+    return pearson(raw.truth.validation_rates, raw.validation_responses)
+
+
+def _layer_groups(config):
+    model = config.model
+    if model.use:
+        if model.use not in config.alternatives:
+            raise ConfigError(f"config.model.use is '{model.use}'{did_you_mean(model.use, config.alternatives)}")
+        model = config.alternatives[model.use]
+    names = [f"layer{index}" for index in range(len([name for name in model if name.startswith("layer")]))]
+    missing = [name for name in names if name not in model]
+    if missing or not names:
+        raise ConfigError(
+            f"config.model numbers its layers layer0, layer1, … without a gap; {missing or 'none'} is missing"
+        )
+    return [(name, model[name]) for name in names]
+
+
+def _layer(name, group, neurons, used):
+    """One layer's specification; used: the penalties that any instance of the fit uses."""
+    options = dict(group.items())
+    kind = options.pop("kind")
+    if kind not in LAYER_KINDS:
+        raise ConfigError(f"config.model.{name}.kind is '{kind}'{did_you_mean(kind, LAYER_KINDS)}")
+    if "fraction" in options:
+        fraction = options.pop("fraction")
+        if (fraction is None) == (options["features"] is None):
+            raise ConfigError(
+                f"config.model.{name} needs one of features (now {options['features']}) and fraction, of the neurons "
+                f"(now {fraction}); set the other to none"
+            )
+        if fraction is not None:
+            options["features"] = max(int(fraction * neurons), 1)
+    penalties = dict(options.pop("penalties").items()) if "penalties" in options else {}
+    options["penalties"] = {penalty: strength for penalty, strength in penalties.items() if penalty in used}
+    try:
+        return LAYER_KINDS[kind](**options)
+    except ConfigError as error:
+        raise ConfigError(f"config.model.{name}: {error}") from None
+
+
+def network_specifications(configs, image_shape, neurons):
+    """The NetworkSpec of each of some configs that share a program, for images (rows, columns, channels) and N neurons.
+
+    A penalty that one of them uses is part of all, with strength 0 where it is off. Raises ConfigError naming a field.
+    """
+    groups = [_layer_groups(config) for config in configs]
+    used = [
+        {
+            penalty
+            for _, group in layers
+            for penalty, strength in dict(group.get("penalties", {}).items()).items()
+            if strength
+        }
+        for layers in zip(*groups, strict=True)
+    ]
+    specs = []
+    for layers in groups:
+        built = [_layer(name, group, neurons, names) for (name, group), names in zip(layers, used, strict=True)]
+        try:
+            specs.append(NetworkSpec(image_shape, tuple(built)))
+        except ConfigError as error:
+            raise ConfigError(f"config.model: {error}") from None
+    last = specs[0].shapes[-1]
+    if last[0] * last[1] * last[2] != neurons:
+        raise ConfigError(
+            f"config.model: the last layer gives {last[0] * last[1] * last[2]} numbers for {neurons} neurons; "
+            "set its fraction to 1.0 and its features to none"
+        )
+    return tuple(specs)
+
+
+def _hyper(config, spec, specs):
+    dropping = {str(i) for one in specs for i, layer in enumerate(one.layers) if layer.dropout}
+    rate = config.optimisation.learning_rate
+    if rate <= 0:
+        raise ConfigError(f"config.optimisation.learning_rate is {rate}; it must be positive")
+    return Hyper(
+        jnp.asarray(float(rate)),
+        {
+            str(i): {name: jnp.asarray(float(strength)) for name, strength in layer.penalties.items()}
+            for i, layer in enumerate(spec.layers)
+            if layer.penalties
+        },
+        {i: jnp.asarray(float(spec.layers[int(i)].dropout)) for i in sorted(dropping)},
+    )
+
+
+def _optimisation(config):
+    options = dict(config.optimisation.items())
+    for name in ("learning_rate", "divide_by_rates", "rates_over_all_rows"):
+        options.pop(name)
+    try:
+        return Optimisation(**options)
+    except ConfigError as error:
+        raise ConfigError(f"config.optimisation: {error}") from None
+
+
+def _plan(config, instances):
+    options, stopping = config.fit, None
+    if config.stopping.enabled:
+        names = ("monitor", "patience", "phases", "rate_factor")
+        stopping = Stopping(**{name: config.stopping[name] for name in names})
+    try:
+        return Plan(
+            epochs=options.epochs,
+            log_every=options.log_every,
+            stopping=stopping,
+            numpy_seeds=tuple(config.seeds) * instances if options.numpy_orders else None,
+            members_at_once=options.members_at_once,
+            checkpoint_every=options.checkpoint_every,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"config.fit: {error}") from None
