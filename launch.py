@@ -17,7 +17,7 @@ import sys
 from runtime import devices
 from runtime.config import ConfigError, RunError, clear_errors, did_you_mean, load_config, split_flags
 from runtime.executors import OPTIONS, make_executor, read_options
-from runtime.sweeps import FAILED, is_sweep, run_sweep
+from runtime.sweeps import FAILED, FINISHED, is_sweep, run_sweep
 
 
 def train(config, workdir, flags) -> None:
@@ -36,19 +36,19 @@ def train(config, workdir, flags) -> None:
     print("  try next     a longer run: the same command with --config.train.updates=2000 goes on from here")
 
 
-def fit(config, workdir, flags) -> None:
-    """Fit models of V1: one run, or all runs of a sweep."""
+def fit(config, workdir, flags) -> bool:
+    """Fit models of V1: one run, or all runs of a sweep; returns whether they came to an end."""
     from v1models.experiment import shared_program
     from v1models.training import train_together
 
     if not is_sweep(config):
-        train_together([config], [workdir])
-        return
+        return train_together([config], [workdir])[0]["finished"]
     with make_executor(flags.executor, flags.executor_options) as execute:
         states = run_sweep(config, workdir, train_together, shared_program, execute)
     failed = [state["name"] for state in states if state["state"] == FAILED]
     if failed and len(failed) == len(states):
         raise RunError(f"all {len(failed)} runs failed, for the reasons above")
+    return all(state["state"] in (FINISHED, FAILED) for state in states)
 
 
 def report(config, workdir, flags) -> None:
@@ -86,7 +86,8 @@ def main(arguments: list[str]) -> None:
     devices.enable_compilation_cache(workdir.parent / ".compiled")
     print(f"{spec} in {workdir} on {devices.describe()}")
     for stage in stages:
-        known[stage](config, workdir, flags)
+        if known[stage](config, workdir, flags) is False:
+            break
 
 
 def default_name(spec: str) -> str:

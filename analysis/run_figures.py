@@ -64,7 +64,7 @@ def filters(folder: Path, path: Path, title: str) -> bool:
     if not pictures:
         return False
     rows = sum(-(-min(len(images), MOST_FILTERS) // 12) for images in pictures.values())
-    figure = _figure(10, 1.0 * rows + 0.45 * len(pictures) + 0.4)
+    figure = _figure(10, 0.85 * rows + 0.25 * len(pictures) + 0.3)
     heights = [-(-min(len(images), MOST_FILTERS) // 12) for images in pictures.values()]
     panels = np.atleast_1d(figure.subfigures(len(pictures), 1, height_ratios=heights, hspace=0.02))
     for panel, (name, images) in zip(panels, pictures.items(), strict=True):
@@ -99,6 +99,7 @@ def fields(folder: Path, path: Path, title: str) -> bool:
                 axis.set_title(f"neuron {neuron}", fontsize=8)
         row[0].set_axis_on()
         row[0].set(xticks=[], yticks=[])
+        row[0].spines[:].set_visible(False)
         row[0].set_ylabel(label, fontsize=8)
     figure.suptitle(f"{title}: best seed", fontsize=10)
     _save(figure, path)

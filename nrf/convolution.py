@@ -390,7 +390,7 @@ def _spectral_product_backward(residuals, gradient):
     return _complex_product(gradient, kernel.adjoint), change
 
 
-spectral_product.defvjp(lambda parts, kernel: (spectral_product(parts, kernel), (parts, kernel)), _spectral_product_backward)
+spectral_product.defvjp(lambda *both: (spectral_product(*both), both), _spectral_product_backward)
 
 
 def kernel_spectrum(conv: Convolution, kernel: jax.Array) -> PreparedKernel:

@@ -31,7 +31,7 @@ from scipy.stats import rankdata
 
 from nrf.energy import EnergyModel
 from nrf.phases import make_gradient_fn, uniform_states
-from nrf.trained import Trained, read_trained, start_states
+from nrf.trained import QUICKLY, Trained, read_trained, start_states
 from nrf.update import make_phases, read_sampler, to_states
 from runtime import devices
 from runtime.config import ConfigError
@@ -73,11 +73,9 @@ def mixing(draws: np.ndarray, thin: int = 1) -> Mixing:
         raise ValueError(f"mixing needs at least 4 draws of 2 chains, not {draws.shape[0]} of {draws.shape[1]}")
     flat = np.moveaxis(draws.reshape(*draws.shape[:2], -1), 0, 1)  # (chains, draws, quantities)
     moves = np.ptp(flat, axis=1).min(axis=0) > 0
-    r_hat, size = (np.full(flat.shape[-1], np.nan) for _ in range(2))
-    for quantity in np.flatnonzero(moves):
-        one = jnp.asarray(flat[..., quantity])
-        r_hat[quantity] = chains.rhat(one)
-        size[quantity] = chains.effective_sample_size(one)
+    measure = jax.vmap(lambda one: (chains.rhat(one), chains.effective_sample_size(one)), in_axes=-1)
+    found = jax.jit(measure, compiler_options=QUICKLY)(jnp.asarray(flat))
+    r_hat, size = (np.where(moves, np.asarray(values, np.float64), np.nan) for values in found)
     shape = draws.shape[2:]
     time_constant = thin * draws.shape[0] * draws.shape[1] / size
     return Mixing(r_hat.reshape(shape), size.reshape(shape), time_constant.reshape(shape))

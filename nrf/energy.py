@@ -27,7 +27,7 @@ States = tuple[jax.Array, ...]
 Variables = dict  # {'params': ..., and with spectral normalisation 'spectral': ...}
 Weights = dict  # what `prepare` returns
 
-# Range of each state activation: (image, latent layers).
+# Range in which a sampler keeps the states: (image, latent layers).  The latter is also the range of rho.
 BOUNDS: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "hardtanh": ((-1.0, 1.0), (-1.0, 1.0)),
     "hardsig": ((0.0, 1.0), (0.0, 1.0)),
@@ -117,7 +117,8 @@ def make_energy(
         return {**variables, **updated}
 
     def network_outputs(weights: Weights, maps: Sequence[jax.Array]) -> list[jax.Array]:
-        rho = dict(enumerate(restrict(s, b) for s, b in zip(maps, bounds, strict=True)))
+        # rho is the same function for every layer: with relu, only the sampler keeps the image below 1.
+        rho = dict(enumerate(restrict(s, latent_bounds) for s in maps))
         spectra = {}
         for plan in plans:
             for base, (source, _, _) in zip(plan.base, plan.sources, strict=True):

@@ -76,6 +76,7 @@ def make_phase(
     """
 
     def run(key: jax.Array, weights: Weights, states: States, num_steps) -> PhaseResult:
+        """Run the phase from `states` (all layers), taking `num_steps` steps, an int or an int32 array."""
         image = states[0] if clamp_image else None
         gradient_fn = make_gradient_fn(model, weights, image, gradient_clip)
         state = sampler.init(states[1:] if clamp_image else states, gradient_fn)

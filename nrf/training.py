@@ -13,6 +13,7 @@ and goes on from the last whole checkpoint when it is called again with the same
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -53,7 +54,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     run = prepare_run(config, pathlib.Path(workdir))
     checkpoints = open_checkpoints(config, run.folder)
     state, start = restore_or_create(run, checkpoints)
-    update = jax.jit(run.trainer.update, donate_argnums=0)
+    update = compile_update(run, state)
     evaluate = jax.jit(run.trainer.evaluate)
     metrics: dict[str, Any] = {}
     log, updates = config.log, config.train.updates
@@ -73,7 +74,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             progress.update(step, f"gap {float(found['energy/gap']):+.4f}")
             if step % log.checkpoint_every == 0 or ends:
                 checkpoints.save(step, state, metrics)
-            if step % log.images_every == 0 or ends:
+            if (step % log.images_every == 0 or ends) and jax.process_index() == 0:
                 curves = run.folder / "images" / "curves.png"
                 figures.training_curves(read_metrics(run.folder), curves, config.data.name)
             if ends:
@@ -99,7 +100,8 @@ def prepare_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     if (folder / "config.json").exists():
         check_same(config, folder, MAY_CHANGE)
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    save_config(config, folder)
+    if jax.process_index() == 0:
+        save_config(config, folder)
     return Run(config, folder, ImageSet(*scaled, images.name), trainer, mesh)
 
 
@@ -125,6 +127,13 @@ def restore_or_create(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, i
     # A hundred small random draws, run once: compiling them without optimisation is three times faster overall.
     quickly = {"xla_backend_optimization_level": 0}
     return jax.jit(create, out_shardings=shardings(shapes, run.mesh), compiler_options=quickly)(key), 0
+
+
+def compile_update(run: Run, state: TrainState) -> Callable:
+    """The update as a program: the state is overwritten in place and stays where it lives, metrics go everywhere."""
+    whole = NamedSharding(run.mesh, PartitionSpec())
+    places = (shardings(state, run.mesh), whole, None)
+    return jax.jit(run.trainer.update, donate_argnums=0, out_shardings=places)
 
 
 def shardings(state: TrainState, mesh: Mesh) -> TrainState:
@@ -166,7 +175,7 @@ def look(run: Run, step: int, state: TrainState, evaluate) -> dict[str, float]:
     rng = np.random.default_rng([run.config.seed, step])
     held_out = test[rng.choice(len(test), run.config.train.batch, replace=len(test) < run.config.train.batch)]
     size = int(state.buffer.size)
-    stored = np.asarray(state.buffer.states[0][max(size - 4 * SHEET, 0) : size])
+    stored = devices.fetch(state.buffer.states[0])[max(size - 4 * SHEET, 0) : size]
     reference = test[: 4 * SHEET]
     noise = np.clip(rng.normal(reference.mean(), reference.std(), stored.shape), *bounds)
     panels = {
@@ -175,8 +184,8 @@ def look(run: Run, step: int, state: TrainState, evaluate) -> dict[str, float]:
         "white noise": noise[:SHEET],
     }
     title = f"{run.config.data.name}, update {step}"
-    figures.sample_sheet(panels, run.folder / "images" / f"samples_{step:07d}.png", title, bounds)
-    figures.sample_sheet(panels, run.folder / "images" / "samples.png", title, bounds)
+    for name in (f"samples_{step:07d}.png", "samples.png") if jax.process_index() == 0 else ():
+        figures.sample_sheet(panels, run.folder / "images" / name, title, bounds)
     measures = {name: float(v) for name, v in evaluate(state, devices.shard_batch(held_out, run.mesh)).items()}
     return measures | {
         "samples/spectrum_distance": figures.spectrum_distance(stored, reference),
@@ -187,7 +196,7 @@ def look(run: Run, step: int, state: TrainState, evaluate) -> dict[str, float]:
 def histograms(samples: Samples) -> dict[str, np.ndarray]:
     """States of every layer at the end of both phases, for TensorBoard."""
     return {
-        f"histogram/{phase}/layer_{layer}": np.asarray(state)
+        f"histogram/{phase}/layer_{layer}": devices.fetch(state)
         for phase, states in samples._asdict().items()
         for layer, state in enumerate(states)
     }

@@ -35,8 +35,8 @@ class TrainState(NamedTuple):
     key: jax.Array  # random key of the run; update k uses fold_in(key, k)
     variables: Any  # parameters of the energy (and spectral vectors)
     optimizer: Any  # optax state of the energy's optimiser
-    initializer: Any  # parameters of the initialiser network
-    initializer_optimizer: Any  # its optax state
+    initializer: Any  # parameters of the initialiser network, {} when the config does not use it
+    initializer_optimizer: Any  # its optax state, () when the config does not use it
     buffer: replay.ReplayBuffer  # states of past negative phases
     latents: States  # where the last positive phase ended, (B, H, W, C) per latent layer
     schedule: schedules.LengthSchedule  # length of the negative phase
@@ -53,7 +53,7 @@ class Trainer(NamedTuple):
     """Pure functions of one config."""
 
     model: EnergyModel
-    initializer: Initializer
+    initializer: Initializer | None  # None when neither phase starts from it
     create_state: Callable[[jax.Array], TrainState]  # key -> state at update 0
     update: Callable[[TrainState, jax.Array], tuple[TrainState, dict, Samples]]  # one update on images (B, H, W, C)
     evaluate: Callable[[TrainState, jax.Array], dict]  # energy of held-out images after a positive phase
@@ -134,7 +134,9 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
     model = make_energy(
         architecture, weight_norm=config.model.weight_norm, ff_dynamics=config.model.ff_dynamics, **choices
     )
-    initializer = make_initializer(architecture, weight_norm=config.initializer.weight_norm, **choices)
+    initializer = None
+    if "initializer" in (config.positive.start, config.negative.fresh):
+        initializer = make_initializer(architecture, weight_norm=config.initializer.weight_norm, **choices)
     epoch = max(num_train // config.train.batch, 1)  # updates
     optimizer = optimizers.make_weight_optimizer(
         config.train.optimizer,
@@ -150,7 +152,8 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
 
     def create_state(key: jax.Array) -> TrainState:
         weights_key, guide_key, latents_key, run_key = jax.random.split(key, 4)
-        variables, guide_variables = model.init(weights_key), initializer.init(guide_key)
+        variables = model.init(weights_key)
+        guide_variables = initializer.init(guide_key) if initializer else {}
         shapes = [shape[1:] for shape in architecture.state_shapes(batch)]
         return TrainState(
             step=jnp.int32(0),
@@ -158,7 +161,7 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
             variables=variables,
             optimizer=optimizer.init(variables["params"]),
             initializer=guide_variables,
-            initializer_optimizer=guide.init(guide_variables),
+            initializer_optimizer=guide.init(guide_variables) if initializer else (),
             buffer=replay.create(shapes, config.negative.buffer_size),
             latents=phases.uniform_states(latents_key, model, batch)[1:],
             schedule=schedules.create(config.negative.steps, config.negative.growth_window),
@@ -178,6 +181,16 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
             return phases.uniform_states(key, model, batch)
         images = phases.noise_images(key, model, batch)
         return (images, *initializer.apply(state.initializer, images))
+
+    def teach(state: TrainState, images: jax.Array, latents: States) -> tuple[Any, Any, dict]:
+        """The initialiser after one step towards the settled latents: parameters, optimiser state, losses by layer."""
+        if initializer is None:
+            return state.initializer, state.initializer_optimizer, {}
+        loss = jax.value_and_grad(initializer.loss, has_aux=True)
+        (_, losses), gradient = loss(state.initializer, images, jax.lax.stop_gradient(latents))
+        change, guide_state = guide.update(gradient, state.initializer_optimizer, state.initializer)
+        metrics = {f"initializer/loss_{layer}": value for layer, value in enumerate(losses, start=1)}
+        return optax.apply_updates(state.initializer, change), guide_state, metrics
 
     def update(state: TrainState, images: jax.Array) -> tuple[TrainState, dict, Samples]:
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), 7)
@@ -199,18 +212,14 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
         (value, energies), gradient = jax.value_and_grad(loss, has_aux=True)(state.variables["params"])
         change, optimizer_state = optimizer.update(gradient, state.optimizer, state.variables["params"])
         variables = {**state.variables, "params": optax.apply_updates(state.variables["params"], change)}
-        settled = jax.lax.stop_gradient(positive.states[1:])
-        (_, guide_losses), guide_gradient = jax.value_and_grad(initializer.loss, has_aux=True)(
-            state.initializer, images, settled
-        )
-        guide_change, guide_state = guide.update(guide_gradient, state.initializer_optimizer, state.initializer)
+        guide_variables, guide_state, guide_metrics = teach(state, images, positive.states[1:])
         per_pixel = [e * (scale / (batch * pixels)) for e in energies]
         new_state = TrainState(
             step=state.step + 1,
             key=state.key,
             variables=model.power_iteration(variables),
             optimizer=optimizer_state,
-            initializer=optax.apply_updates(state.initializer, guide_change),
+            initializer=guide_variables,
             initializer_optimizer=guide_state,
             buffer=replay.push(state.buffer, negative.states),
             latents=positive.states[1:],
@@ -224,7 +233,7 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
             "gradient/weights": optax.tree.norm(gradient),
             "rate/weights": optimizers.epoch_decay(config.train.lr, config.train.lr_decay, epoch)(state.step),
             "buffer/size": new_state.buffer.size,
-            **{f"initializer/loss_{i + 1}": loss for i, loss in enumerate(guide_losses)},
+            **guide_metrics,
             **_phase_metrics("positive", positive, 1),
             **_phase_metrics("negative", negative, 0),
         }

@@ -247,8 +247,8 @@ def mosaic(images: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
     """One picture (height, width, C) in [0, 1] of images (channels, samples, H, W, C): a square tile a channel."""
     low, high = bounds
     inner = int(np.ceil(np.sqrt(images.shape[1])))
-    tiles = np.stack([figures.tile(np.clip((each - low) / (high - low), 0, 1), inner, value=0.5) for each in images])
-    return figures.tile(tiles, int(np.ceil(np.sqrt(len(tiles)))), border=2)
+    tiles = np.stack([figures.tile(np.clip((each - low) / (high - low), 0, 1), inner) for each in images])
+    return figures.tile(tiles, int(np.ceil(np.sqrt(len(tiles)))), border=3)
 
 
 def write_picture(picture: np.ndarray, path: pathlib.Path, title: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from runtime.config import ConfigError, did_you_mean
@@ -101,6 +102,13 @@ def place(leaf: Any, sharding: Sharding) -> jax.Array:
     array = np.asarray(leaf)
     array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def fetch(array: jax.Array) -> np.ndarray:
+    """Returns an array whole, wherever its parts live; of several processes, all must call it together."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def enable_compilation_cache(folder: str | os.PathLike) -> None:

@@ -40,6 +40,12 @@ def _sghmc() -> ModuleType:
     return parity_sghmc
 
 
+def _viz() -> ModuleType:
+    from tests import parity_viz
+
+    return parity_viz
+
+
 def _stimuli() -> ModuleType:
     from tests import parity_stimuli
 
@@ -61,6 +67,7 @@ def _analysis() -> ModuleType:
 CHECKERS: dict[str, Callable[[], ModuleType]] = {
     "nrf": _nrf,
     "sghmc": _sghmc,
+    "viz": _viz,
     "stimuli": _stimuli,
     "ndn3": _ndn3,
     "analysis": _analysis,

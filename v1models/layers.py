@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from v1models import layer_specs as spec
 from v1models.constraints import clamp_non_negative, inhibitory_signs, normalise, unit_columns
+from v1models.convolution import convolve, max_pool
 from v1models.gaussians import difference_of_gaussians
 from v1models.initialisers import INITIALISERS, initial_gaussians
 from v1models.penalties import penalise, penalise_factorised
@@ -54,7 +55,6 @@ ACTIVATION_FUNCTIONS = {
     "elu": jax.nn.elu,
     "rectified_quadratic": lambda x: jnp.square(jax.nn.relu(x)),
 }
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 BATCH_NORM_MOMENTUM = 0.9
 
 
@@ -98,8 +98,7 @@ class LayerModule(nn.Module):
         if layer.inhibitory:
             activity = activity * inhibitory_signs(activity.shape[-1], layer.inhibitory, activity.dtype)
         if getattr(layer, "pool", 1) > 1:
-            window = (layer.pool, layer.pool)
-            activity = nn.max_pool(activity, window, strides=window, padding="SAME")
+            activity = max_pool(activity, layer.pool)
         if train and drop is not None:
             shape = (1, *activity.shape[1:]) if layer.dropout_mask == "unit" else activity.shape
             kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - drop, shape)
@@ -146,13 +145,6 @@ class DenseModule(WeightedModule):
     def __call__(self, activity, train=False, drop=None):
         drive = activity.reshape(activity.shape[0], -1) @ self.constrained()[0]
         return self.finish(drive[:, None, None], train, drop)
-
-
-def convolve(activity, kernel, strides, dilation, padding):
-    """Cross-correlation of (B, H, W, C) with (h, w, C, N)."""
-    return jax.lax.conv_general_dilated(
-        activity, kernel, strides, padding, rhs_dilation=(dilation, dilation), dimension_numbers=DIMENSIONS
-    )
 
 
 class ConvolutionModule(WeightedModule):

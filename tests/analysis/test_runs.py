@@ -29,7 +29,10 @@ def write_run(folder, scores, filters=True):
     pd.DataFrame([row]).to_csv(folder / "percentiles.csv", index=False)
     with (folder / "metrics.jsonl").open("w") as file:
         for step in (10, 20, 30):
-            part = {f"correlation/{key}": value * step / 30 for key, value in zip(runs.PERCENTILES, (p50, p90, p10))}
+            part = {
+                f"correlation/{key}": value * step / 30
+                for key, value in zip(runs.PERCENTILES, (p50, p90, p10), strict=True)
+            }
             file.write(json.dumps({"step": step, "time": 0.0, **part}) + "\n")
     if filters:
         random = np.random.default_rng(0)

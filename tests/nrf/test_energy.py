@@ -71,15 +71,17 @@ METHODS = ("direct", "spectral")
 quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
+def numbers_for(model):
+    """Random variables of the model's shapes; running `init` would need its own program."""
+    numbers = np.random.default_rng(0)
+    template = jax.eval_shape(model.init, jax.random.key(0))
+    return jax.tree.map(lambda p: jnp.asarray(0.3 * numbers.normal(size=p.shape), jnp.float32), template)
+
+
 @functools.cache
 def model_and_variables(method, ff_dynamics=False, architecture=MIXED, **options):
     model = make_energy(architecture, convolution=method, ff_dynamics=ff_dynamics, **options)
-    variables = quick(model.init)(jax.random.key(0))
-    keys = jax.random.split(jax.random.key(1), len(architecture.layers))
-    for i, key in enumerate(keys):
-        bias = variables["params"][f"bias_{i}"]
-        variables["params"][f"bias_{i}"] = 0.1 * jax.random.normal(key, bias.shape)
-    return model, variables
+    return model, numbers_for(model)
 
 
 def draw(batch=3, seed=2, scale=1.4, architecture=MIXED):
@@ -174,7 +176,8 @@ def test_parameter_gradient_against_finite_differences_in_double_precision(metho
     model, variables = model_and_variables(method, architecture=SMALL)
     with jax.enable_x64(True):
         params = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), variables["params"])
-        states = [tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in draw(2, seed, architecture=SMALL)) for seed in (4, 5)]
+        phases = [draw(2, seed, architecture=SMALL) for seed in (4, 5)]
+        states = [tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in phase) for phase in phases]
 
         def value(params):
             return contrastive_loss(model, {"params": params}, *states, l2=0.1, scale=10.0)[0]
@@ -227,22 +230,27 @@ def test_networks_see_bright_pixels_as_the_activation_says(state_activation, fla
     assert model.bounds[0] == ((-1.0, 1.0) if state_activation == "hardtanh" else (0.0, 1.0))
 
 
-def test_weight_norm_starts_as_no_norm():
-    (normed, variables), (plain, _) = model_and_variables("direct"), model_and_variables("direct", weight_norm=False)
-    template = jax.eval_shape(plain.init, jax.random.key(0))["params"]
+def test_fresh_parameters_have_no_bias_and_the_same_energy_with_and_without_weight_norm():
+    normed, plain = make_energy(SMALL), make_energy(SMALL, weight_norm=False)
+    params = quick(normed.init)(jax.random.key(0))["params"]
+    assert all(not np.any(params[f"bias_{i}"]) for i in range(3))
 
     def keep(ours, theirs):
         return {k: keep(ours[k], v) if isinstance(v, dict) else ours[k] for k, v in theirs.items()}
 
-    params = keep(variables["params"], template)
-    assert len(jax.tree.leaves(params)) < len(jax.tree.leaves(variables["params"]))
-    evaluate = [quick(lambda v, m=m: m.energy(m.prepare(v), draw())) for m in (normed, plain)]
-    np.testing.assert_allclose(evaluate[0](variables), evaluate[1]({"params": params}), rtol=1e-5)
+    without = keep(params, jax.eval_shape(plain.init, jax.random.key(0))["params"])
+    assert len(jax.tree.leaves(without)) < len(jax.tree.leaves(params))
+    states = draw(architecture=SMALL)
+    energies = [
+        quick(lambda v, m=m: m.energy(m.prepare(v), states))({"params": p})
+        for m, p in ((normed, params), (plain, without))
+    ]
+    np.testing.assert_allclose(*energies, rtol=1e-5)
 
 
 def test_spectral_norm_advances_only_when_asked():
     model = make_energy(SPECTRAL_NORM, weight_norm=False)
-    variables = quick(model.init)(jax.random.key(0))
+    variables = numbers_for(model)
     shapes = SPECTRAL_NORM.state_shapes(2)
     states = tuple(jax.random.uniform(jax.random.key(i), s) for i, s in enumerate(shapes))
     evaluate, advance = quick(lambda v: model.energy(model.prepare(v), states)), quick(model.power_iteration)

@@ -19,7 +19,7 @@ def get_config(preset: str = "tiny") -> ConfigDict:
             "num_ch_initter": 4,
         }
     )
-    config.positive.update({"steps": 4, "poisson": True})
+    config.positive.update({"steps": 4, "poisson": True, "start": "initializer"})
     config.negative.update({"steps": 4, "longest": 10, "poisson": True, "buffer_size": 32, "growth": 1.25})
     config.negative.update({"growth_window": 4, "growth_first_epoch": 0, "growth_cooldown": 1, "growth_margin": -10.0})
     config.train.update({"updates": 12, "batch": 8})

@@ -131,7 +131,7 @@ def test_killed_it_resumes_bit_for_bit(finished, tmp_path):
 
 def test_a_polite_signal_ends_the_fit_at_the_next_score(tmp_path):
     folder = tmp_path / "run"
-    command = [*LAUNCH, f"--config={TINY}", f"--workdir={folder}", "--config.fit.epochs=1000000", "--stages=train"]
+    command = [*LAUNCH, f"--config={TINY}", f"--workdir={folder}", "--config.fit.epochs=1000000"]
     run = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     while not (folder / "metrics.jsonl").exists() or not (folder / "metrics.jsonl").read_text():
         assert run.poll() is None

@@ -1,0 +1,108 @@
+"""Updates per hour, and the share of time that is not sampler steps.
+
+    python benchmarks/training.py [--preset quick] [--updates 7]
+
+An update costs T(n) = a + b n for n sampler steps in its two phases.  Updates of few and of many steps, taking turns,
+give a and b; the preset's own length gives the rest.  Prints a JSON line for a quarter, a half and the whole of the
+preset's batch: `project_ms` per update, `peer_ms` null (the original needs its own program), `updates_per_hour`,
+`step_ms` (b), `outside_sampler`, the fraction a / T(n) spent on anything else than sampler steps, and peak memory.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nrf.update import make_trainer
+from runtime import devices
+from runtime.config import load_config
+
+FEW, MANY = 2, 20  # steps of each phase
+CONFIG = pathlib.Path(__file__).resolve().parents[1] / "configs" / "nrflv.py"
+
+
+def compiled_update(preset: str, overrides: list[str], steps: int):
+    """run() -> milliseconds of one update with `steps` steps in each phase, and the seconds its compilation took."""
+    lengths = [f"--config.{phase}.steps={steps}" for phase in ("positive", "negative")]
+    config = load_config(f"{CONFIG}:{preset}", [*overrides, *lengths])
+    devices.set_matmul_precision(config.precision)
+    trainer = make_trainer(config, num_train=50000)
+    state = jax.jit(trainer.create_state)(jax.random.key(0))
+    shape = trainer.model.architecture.state_shapes(config.train.batch)[0]
+    images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, shape), jnp.float32)
+    begun = time.perf_counter()
+    update = jax.jit(trainer.update, donate_argnums=0).lower(state, images).compile()
+    seconds = time.perf_counter() - begun
+    holder = [state]
+
+    def run() -> float:
+        started = time.perf_counter()
+        holder[0], metrics, _ = update(holder[0], images)
+        jax.block_until_ready((holder[0].variables, metrics))
+        return (time.perf_counter() - started) * 1e3
+
+    return run, seconds
+
+
+def measure(preset: str, updates: int, overrides: list[str]) -> dict:
+    config = load_config(f"{CONFIG}:{preset}", overrides)
+    few, _ = compiled_update(preset, overrides, FEW)
+    many, seconds = compiled_update(preset, overrides, MANY)
+    few(), many()
+    pairs = [(few(), many()) for _ in range(updates)]
+    short, long = (statistics.median(times) for times in zip(*pairs, strict=True))
+    step = (long - short) / (2 * (MANY - FEW))
+    outside = max(0.0, short - 2 * FEW * step)
+    total = outside + step * (config.positive.steps + config.negative.steps)
+    return {
+        "case": f"{preset} update",
+        "batch": config.train.batch,
+        "project_ms": round(total, 1),
+        "peer_ms": None,
+        "ratio": None,
+        "step_ms": round(step, 2),
+        "outside_ms": round(outside, 1),
+        "outside_sampler": round(outside / total, 4),
+        "updates_per_hour": round(3.6e6 / total, 1),
+        "compile_s": round(seconds, 1),
+        "device": devices.describe(),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def alone(preset: str, updates: int, overrides: list[str]) -> dict:
+    """The same case in a process of its own, so that its peak memory is its own."""
+    command = [sys.executable, __file__, "--preset", preset, "--updates", str(updates), "--alone", *overrides]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    output = child.stdout.read()
+    _, _, usage = os.wait4(child.pid, 0)
+    return {**json.loads(output), "peak_memory_mb": usage.ru_maxrss // 1024}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--updates", type=int, default=7)
+    parser.add_argument("--alone", action="store_true", help="one case in this process, without peak memory")
+    options, overrides = parser.parse_known_args()
+    if options.alone:
+        print(json.dumps(measure(options.preset, options.updates, overrides)))
+        return
+    full = load_config(f"{CONFIG}:{options.preset}", overrides).train.batch
+    for batch in (full // 4, full // 2, full):
+        case = alone(options.preset, options.updates, [*overrides, f"--config.train.batch={batch}"])
+        print(json.dumps(case), flush=True)
+
+
+if __name__ == "__main__":
+    main()
