@@ -3,9 +3,8 @@
     python launch.py --config=configs/nrflv.py[:PRESET] [--config.FIELD=VALUE ...] [--workdir=FOLDER] [--stages=train]
     python launch.py --config=configs/v1/exp_1_2_4.py [--executor=dask --executor-options=workers=2]
 
-The config says what is computed and to which package it belongs; this file only reads flags, freezes the config and
-calls the stages.  A config with lists of values is a sweep: its runs go to the executor, one after another in this
-process (local), to worker processes (dask) or to a cluster (slurm, sge, pbs).
+The config says what is computed and to which package it belongs; this file only reads flags and calls the stages.  A
+config with lists of values is a sweep, whose runs go to the executor: local, dask, slurm, sge or pbs.
 """
 
 from __future__ import annotations
@@ -33,7 +32,29 @@ def train(config, workdir, flags) -> None:
     print(f"  look at      {workdir / 'images' / 'samples.png'} and curves.png beside it")
     print(f"  numbers in   {workdir / 'metrics.jsonl'}; curves: tensorboard --logdir {workdir}")
     print(f"  weights in   {workdir / 'checkpoints'}")
-    print("  try next     a longer run: the same command with --config.train.updates=2000 goes on from here")
+    print("  try next     the same command with --config.train.updates=2000 goes on from here; --stages=visualise draws")
+
+
+def visualise(config, workdir, flags) -> None:
+    """Draw what the trained model samples and what its channels like."""
+    from nrf.visualisation import visualise as run
+
+    print("drew", *run(config, workdir), sep="\n  ")
+
+
+def record(config, workdir, flags) -> None:
+    """Show the trained model stimuli and record its activity."""
+    from nrf.experiments import record as run
+
+    print("recorded", *run(config, workdir).values(), sep="\n  ")
+
+
+def diagnose(config, workdir, flags) -> None:
+    """Measure how well the chains mix and what the energy tells apart."""
+    from nrf.diagnostics import diagnose as run
+
+    run(config, workdir)
+    print(f"numbers in {workdir / 'diagnostics.json'}")
 
 
 def fit(config, workdir, flags) -> bool:
@@ -58,17 +79,20 @@ def report(config, workdir, flags) -> None:
     print(write_report(workdir))
 
 
-# Stages of each package, in the order in which they run where --stages does not say otherwise.
-STAGES = {"nrf": {"train": train}, "v1models": {"train": fit, "report": report}}
+# Stages of each package, and those that run where --stages does not say otherwise.
+STAGES = {
+    "nrf": {"train": train, "visualise": visualise, "record": record, "diagnose": diagnose},
+    "v1models": {"train": fit, "report": report},
+}
+DEFAULT_STAGES = {"nrf": ["train"], "v1models": ["train", "report"]}
 
 
 def main(arguments: list[str]) -> None:
     spec, overrides, others = split_flags(arguments)
-    parser = argparse.ArgumentParser(
-        prog="launch.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="launch.py", description=__doc__, formatter_class=raw)
     parser.add_argument("--workdir", type=pathlib.Path, help="run folder (default: runs/ and the config's name)")
-    parser.add_argument("--stages", help="comma-separated, of train and, for models of V1, report (default: all)")
+    parser.add_argument("--stages", help="comma-separated: train, visualise, record, diagnose; or train, report")
     parser.add_argument("--executor", default="local", help=f"where a sweep's runs go: {', '.join(OPTIONS)}")
     parser.add_argument("--executor-options", default="", help="KEY=VALUE,… of the executor, see runtime/executors.py")
     flags = parser.parse_args(others)
@@ -76,8 +100,8 @@ def main(arguments: list[str]) -> None:
         raise ConfigError("no config was given: write --config=configs/nrflv.py, with :PRESET behind it if you like")
     config = load_config(spec, overrides)
     read_options(flags.executor, flags.executor_options)
-    known = STAGES[config.get("package", "nrf")]
-    stages = flags.stages.split(",") if flags.stages else list(known)
+    package = config.get("package", "nrf")
+    known, stages = STAGES[package], flags.stages.split(",") if flags.stages else DEFAULT_STAGES[package]
     for stage in stages:
         if stage not in known:
             raise ConfigError(f"--stages names '{stage}'{did_you_mean(stage, known)}")

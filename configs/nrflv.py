@@ -97,6 +97,68 @@ def base() -> ConfigDict:
     config.log.histograms_every = 0  # 0 for none
     config.log.checkpoint_every = 50
     config.log.keep = 2  # latest checkpoints kept, beside the best
+
+    config.visualise, config.record, config.diagnose = visualisation(), recording(), diagnosis()
+    return config
+
+
+def visualisation() -> ConfigDict:
+    """Stage `visualise`: long free phases, and what each channel of a layer likes."""
+    config = ConfigDict()
+    config.modes = ("standard", "channels_energy", "channels_state")
+    config.layers = optional(tuple)  # None for all latent layers
+    config.steps = 200
+    config.frames = 20  # of the animation
+    config.samples = 4  # images per channel
+    config.annealing = 10.0  # how much hotter the first steps are, 1 for none
+    config.energy_scale = 0.5
+    config.held_value = 0.8  # value of the channel that channels_state holds
+    return config
+
+
+def recording() -> ConfigDict:
+    """Stage `record`: the trained model is shown stimuli; lengths in sampler steps."""
+    config = ConfigDict()
+    config.experiments = ("contrast_and_angle", "just_angle")
+    config.level = "analysis"  # analysis, or full
+    config.layers = (1,)
+    config.variables = ("state", "momentum")  # of state, momentum, energy, gradient
+    config.dtype = "float16"
+    config.block = 32  # stimuli computed and written together
+    config.chunk = 100  # steps per compiled call
+    config.burn_in = 100
+    config.blank = 400
+    config.stimulus = 600
+    config.blank_after = 300
+    config.observe_steps = 1500
+    config.num_images = 16
+    config.patch = 1  # pixels around the centre whose traces are kept
+    config.batch_steps = 100  # steps of the batch means behind the corrected tests
+    config.movie = 1  # stimuli filmed
+    config.movie_every = 5
+    config.sets = ConfigDict(
+        {
+            "contrast_and_angle": {"contrasts": 8, "angles": 8},
+            "just_angle": {"angles": 64},
+            "just_angle_few_angles": {"angles": 8, "repeats": 8},
+            "long_just_fewangles": {"angles": 8, "repeats": 8},
+            "double_fewlocs_and_fewerangles": {"distances": (3, 5, 7), "repeats": 2},
+        }
+    )
+    return config
+
+
+def diagnosis() -> ConfigDict:
+    """Stage `diagnose`: how well the chains mix, and how the energy tells images apart."""
+    config = ConfigDict()
+    config.chains = 8
+    config.warmup = 200
+    config.steps = 1000
+    config.thin = 1
+    config.chunk = 100
+    config.units = 16  # per layer, whose traces are examined
+    config.images = 64
+    config.others = ()  # further image sets, as in data.name
     return config
 
 
@@ -207,3 +269,4 @@ def thesis(config: ConfigDict) -> None:
         }
     )
     config.log.update({"images_every": 50, "checkpoint_every": 50})
+    config.record.update({"blank": 1000, "stimulus": 1000, "blank_after": 600, "block": 8, "sets": ConfigDict()})

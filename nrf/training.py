@@ -30,8 +30,8 @@ from runtime.images import ImageSet, batch_indices, load_images
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, NonFiniteError, Progress, check_finite, read_metrics
 
-# What may differ when a run goes on: how long it is and how much of it is written down.
-MAY_CHANGE = ("train.updates", "log", "data.dir")
+# What may differ when a run goes on: how long it is, how much of it is written down, and what is done afterwards.
+MAY_CHANGE = ("train.updates", "log", "data.dir", "visualise", "record", "diagnose")
 SHEET = 64  # images on a sample sheet
 
 

@@ -122,23 +122,20 @@ def _as_completed(client, places, function, tasks):
 
 @contextmanager
 def _cluster(name, options):
-    import dask
     from distributed import LocalCluster
 
-    settings = {"distributed.scheduler.allowed-failures": LIVES, "distributed.worker.daemon": False}
-    with dask.config.set(settings):
-        if name == "dask":
-            workers = int(options.get("workers", max((os.cpu_count() or 2) // 2, 1)))
-            # One thread each: a task takes the whole worker. Memory is the operating system's affair.
-            cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None,
-                silence_logs=logging.CRITICAL,
-            )  # fmt: skip
-        else:
-            cluster = batch_cluster(name, options)
-            cluster.scale(jobs=int(options.get("jobs", DEFAULT_JOBS)))
-        with cluster:
-            yield cluster
+    if name == "dask":
+        workers = int(options.get("workers", max((os.cpu_count() or 2) // 2, 1)))
+        # One thread each: a task takes the whole worker. Memory is the operating system's affair.
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None,
+            silence_logs=logging.CRITICAL, scheduler_kwargs={"allowed_failures": LIVES},
+        )  # fmt: skip
+    else:
+        cluster = batch_cluster(name, options)
+        cluster.scale(jobs=int(options.get("jobs", DEFAULT_JOBS)))
+    with cluster:
+        yield cluster
 
 
 def batch_cluster(name: str, options: dict[str, str]):
@@ -153,7 +150,7 @@ def batch_cluster(name: str, options: dict[str, str]):
         # A worker imports the project from the folder that the sweep was started in.
         "job_script_prologue": [f"cd {os.getcwd()}", f"export PYTHONPATH={os.getcwd()}:$PYTHONPATH"],
         "worker_extra_args": ["--nthreads", "1"],
-        "scheduler_options": {"dashboard_address": None},
+        "scheduler_options": {"dashboard_address": None, "allowed_failures": LIVES},
         "log_directory": "runs/.jobs",
     }
     if "queue" in options:

@@ -14,10 +14,14 @@ import numpy as np
 import pytest
 
 from nrf import update
+from nrf.diagnostics import diagnose
+from nrf.experiments import record
 from nrf.training import prepare_run, train
+from nrf.visualisation import visualise
 from runtime.checkpoint import read_tree
 from runtime.config import ConfigError, ReadRecorder, flatten, load_config
 from runtime.metrics import NonFiniteError, read_metrics
+from tests.nrf.trained_run import make_run, tiny_config
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TINY = "tests/nrf/tiny.py"
@@ -164,7 +168,21 @@ def test_every_field_of_the_config_is_read(tmp_path):
         if name not in ("name", "gradient_clip"):
             chosen = ReadRecorder(tiny(f"--config.sampler.name={name}"), read=recorder._read)
             update.read_sampler(chosen, trainer.model, clamp_image=False)
-    assert recorder.unread() == []
+    later = ("visualise.", "record.", "diagnose.")  # read by the stages of their own, tested below
+    assert [field for field in recorder.unread() if not field.startswith(later)] == []
+
+
+def test_the_stages_after_training_read_their_groups(tmp_path):
+    config = tiny_config()
+    recorder = ReadRecorder(config)
+    make_run(tmp_path, config)
+    visualise(recorder, tmp_path)
+    record(recorder, tmp_path)
+    record(ReadRecorder(tiny_config(record={"experiments": ("observe",)}), read=recorder._read), tmp_path)
+    diagnose(recorder, tmp_path)
+    unused_sets = ("record.sets.double", "record.sets.long")
+    unread = [f for f in recorder.unread() if f.startswith(("visualise.", "record.", "diagnose."))]
+    assert [field for field in unread if not field.startswith(unused_sets)] == []
 
 
 @pytest.mark.parametrize("name", ["langevin", "sghmc", "sghmc_thesis", "adam", "sgd", "hmc", "mala", "nuts"])
