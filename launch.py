@@ -21,18 +21,10 @@ from runtime.sweeps import FAILED, FINISHED, is_sweep, run_sweep
 
 def train(config, workdir, flags) -> None:
     """Train the model and say where everything is."""
+    from nrf.training import summary
     from nrf.training import train as run
 
-    metrics = run(config, workdir)
-    gap, distance = metrics.get("energy/gap"), metrics.get("samples/spectrum_distance")
-    print(f"\ntrained for {config.train.updates} updates in {workdir}")
-    if gap is not None:
-        print(f"  energy gap {gap:+.4f} per pixel; amplitude spectra: samples {distance:.2f} from the data,", end=" ")
-        print(f"white noise {metrics['samples/noise_distance']:.2f}")
-    print(f"  look at      {workdir / 'images' / 'samples.png'} and curves.png beside it")
-    print(f"  numbers in   {workdir / 'metrics.jsonl'}; curves: tensorboard --logdir {workdir}")
-    print(f"  weights in   {workdir / 'checkpoints'}")
-    print("  try next     the same command with --config.train.updates=2000 goes on from here; --stages=visualise draws")
+    print(summary(workdir, run(config, workdir)))
 
 
 def visualise(config, workdir, flags) -> None:
@@ -108,7 +100,7 @@ def main(arguments: list[str]) -> None:
     workdir = flags.workdir or pathlib.Path("runs") / default_name(spec)
     devices.initialise()
     devices.enable_compilation_cache(workdir.parent / ".compiled")
-    print(f"{spec} in {workdir} on {devices.describe()}")
+    print(f"{spec} in {workdir} on {devices.describe()}", flush=True)
     for stage in stages:
         if known[stage](config, workdir, flags) is False:
             break

@@ -27,7 +27,7 @@ class Trained(NamedTuple):
 
     model: EnergyModel
     weights: Weights  # effective weights, as `model.prepare` returns them
-    initializer: Any  # `nrf.initializer.Initializer`
+    initializer: Any  # `nrf.initializer.Initializer`, None where training did not use one
     initializer_variables: dict
     updates: int  # updates behind the checkpoint
 
@@ -47,7 +47,9 @@ def read_trained(config: ConfigDict, workdir: str | pathlib.Path, step: int | st
     key = jax.random.key(0)
     where = f"the checkpoint in {folder}"
     variables = check_matches(tree["variables"], jax.eval_shape(trainer.model.init, key), where)
-    guide = check_matches(tree["initializer"], jax.eval_shape(trainer.initializer.init, key), where)
+    guide = {}
+    if trainer.initializer is not None:
+        guide = check_matches(tree["initializer"], jax.eval_shape(trainer.initializer.init, key), where)
     weights = jax.jit(trainer.model.prepare, compiler_options=QUICKLY)(jax.tree.map(jnp.asarray, variables))
     return Trained(trainer.model, weights, trainer.initializer, jax.tree.map(jnp.asarray, guide), int(tree["step"]))
 

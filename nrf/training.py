@@ -84,6 +84,25 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     return metrics
 
 
+def summary(folder: pathlib.Path, metrics: dict[str, Any]) -> str:
+    """What a person wants to know when a run has ended; metrics: what `train` returned, {} if it had nothing to do."""
+    lines = [f"\nthe run is in {folder}"]
+    if metrics:
+        lines += [
+            "  energy gap  {energy/gap:+.4f} per pixel, negative minus positive phase".format(**metrics),
+            "  samples     {samples/spectrum_distance:.2f} from the data in amplitude spectrum, white noise "
+            "{samples/noise_distance:.2f}".format(**metrics),
+        ]
+    lines += [
+        f"  look at     {folder / 'images' / 'samples.png'} and curves.png beside it",
+        f"  numbers     {folder / 'metrics.jsonl'}; curves: tensorboard --logdir {folder}",
+        f"  weights     {folder / 'checkpoints'}",
+        "  try next    the same command with --config.train.updates=2000 goes on from here;",
+        "              with --stages=visualise it draws what each channel likes",
+    ]
+    return "\n".join(lines)
+
+
 def prepare_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     """Check the config, load the images, build the functions and open the run folder."""
     devices.set_matmul_precision(config.precision)

@@ -102,7 +102,7 @@ def check_file(path: str) -> dict:
     return report | {
         "pass": all(worst <= tolerance for worst, _, tolerance in found.values()),
         "outputs": {
-            name: {"abs": _finite(worst), "rel": _finite(relative), "tolerance": tolerance}
+            name: {"abs": _finite(worst), "rel": _finite(relative), "tolerance": _finite(tolerance)}
             for name, (worst, relative, tolerance) in found.items()
         },
         "worst_abs": _finite(max(worst for worst, _, _ in found.values())),

@@ -7,7 +7,6 @@ relative to the largest value of the reference array, with a small absolute floo
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from pathlib import Path
@@ -26,14 +25,12 @@ from nrf.phases import make_phase
 from nrf.samplers import sghmc
 from nrf.samplers.base import Sampler, SamplerInfo
 from nrf.torch_import import check_matches, energy_variables, initializer_variables
+from tests.quick import compiled
 
 RELATIVE = 1e-5
 FLOOR = 1e-6  # rounding of float32 arithmetic on numbers around 1
 GRADIENT_FLOOR = 1e-5  # what the reference's own README grants to gradients, absolutely
 METHODS = ("direct", "spectral")
-# The files hold one small batch each, so that compiling takes most of the time: ask for little optimisation.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-compiled = functools.partial(jax.jit, compiler_options=QUICK)
 Found = dict[str, tuple[float, float, float]]
 
 
@@ -77,12 +74,11 @@ def check(path) -> Found:
 def compare(found: Found, name: str, ours, theirs, floor: float = FLOOR, tolerance: float = RELATIVE) -> None:
     """Record the worst error of an output; of several arrays under one name, the one nearest to failing is kept."""
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-    scale = float(np.abs(theirs).max(initial=0.0))
+    scale = float(np.abs(theirs).max(initial=0.0, where=np.isfinite(theirs)))
     allowed = max(tolerance * scale, floor)
     worst = float("inf")
-    if ours.shape == theirs.shape:
+    if ours.shape == theirs.shape and np.isfinite(ours).all() and np.isfinite(theirs).all():
         worst = float(np.abs(ours - theirs).max(initial=0.0))
-        worst = worst if np.isfinite(worst) else float("inf")
     before = found.get(name)
     if before is None or worst * before[2] > before[0] * allowed:
         found[name] = (worst, worst / max(scale, allowed), allowed)
@@ -238,7 +234,7 @@ def _check_initializer(file, found: Found) -> None:
     check_matches(variables, jax.eval_shape(network.init, jax.random.key(0)), "the file")
     image, targets = _nhwc(file["image"]), _layers(file, "target_")
     optimizer = initializer_optimizer(options["lr"])
-    state = optimizer.init(variables)
+    state = compiled(optimizer.init)(variables)
 
     @compiled
     def update(variables, state):
@@ -273,7 +269,7 @@ def _check_train(file, found: Found) -> None:
     optimizer = make_weight_optimizer(name, options["lr"])
     clip = clip_by_second_moment() if name == "adam" else optax.clip_by_block_rms(1.0)
     params, rest = variables["params"], {k: v for k, v in variables.items() if k != "params"}
-    state, clip_state = optimizer.init(params), clip.init(params)
+    state, clip_state = compiled(lambda p: (optimizer.init(p), clip.init(p)))(params)
     updates = _updates(file, "loss")
     sets = sorted({m[1] for key in file if (m := re.fullmatch(r"(states_\w)/pos_0", key))})
 

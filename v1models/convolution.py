@@ -35,20 +35,19 @@ def convolve(activity, kernel, strides, dilation, padding, as_products=None):
     rows, columns = (
         (size - cover) // stride + 1 for size, cover, stride in zip(padded.shape[1:3], reach, strides, strict=True)
     )
-    shifted = [
-        padded[
-            :,
-            u * dilation : u * dilation + (rows - 1) * strides[0] + 1 : strides[0],
-            v * dilation : v * dilation + (columns - 1) * strides[1] + 1 : strides[1],
-        ]
-        for u in range(height)
-        for v in range(width)
-    ]
+
+    def down(u):
+        return padded[:, u * dilation : u * dilation + (rows - 1) * strides[0] + 1 : strides[0]]
+
+    def right(array, v):
+        return array[..., v * dilation : v * dilation + (columns - 1) * strides[1] + 1 : strides[1], :]
+
     if channels >= FEW_CHANNELS:
-        matrices = kernel.reshape(-1, channels, outputs)
-        return sum(part @ matrix for part, matrix in zip(shifted, matrices, strict=True))
-    places = jnp.stack([part[..., c] for part in shifted for c in range(channels)])
-    return jnp.einsum("kbij,kn->bijn", places, kernel.reshape(-1, outputs))
+        return sum(right(down(u), v) @ kernel[u, v] for u in range(height) for v in range(width))
+    # Rows first, then columns: h + w slices to compile in place of h · w.
+    stacked = jnp.stack([down(u) for u in range(height)])
+    places = jnp.stack([right(stacked, v) for v in range(width)])
+    return jnp.einsum("vubijc,uvcn->bijn", places, kernel)
 
 
 def max_pool(activity, side):

@@ -12,6 +12,7 @@ from nrf.architecture import Architecture
 from nrf.energy import make_energy, restrict
 from nrf.optimizers import contrastive_loss
 from runtime.config import ConfigError
+from tests.quick import compiled
 
 # Every kind of connection: strides, an odd shrink, enlargements, growing and shrinking kernels, blocks, dense parts.
 MIXED = Architecture.from_lists(
@@ -67,8 +68,6 @@ SMALL = Architecture.from_lists(
     num_ch_initter=4,
 )
 METHODS = ("direct", "spectral")
-# The models are so small that compiling takes all the time.
-quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def numbers_for(model):
@@ -85,9 +84,10 @@ def model_and_variables(method, ff_dynamics=False, architecture=MIXED, **options
 
 
 def draw(batch=3, seed=2, scale=1.4, architecture=MIXED):
-    shapes = architecture.state_shapes(batch)
-    keys = jax.random.split(jax.random.key(seed), len(shapes))
-    return tuple(jax.random.uniform(k, s, minval=-scale, maxval=scale) for k, s in zip(keys, shapes, strict=True))
+    numbers = np.random.default_rng(seed)
+    return tuple(
+        jnp.asarray(numbers.uniform(-scale, scale, shape), jnp.float32) for shape in architecture.state_shapes(batch)
+    )
 
 
 @functools.cache
@@ -95,7 +95,7 @@ def evaluated(method):
     """Everything about one batch: (energy, gradient, unit energies, outputs)."""
     model, variables = model_and_variables(method)
 
-    @quick
+    @compiled
     def evaluate(variables, states):
         weights = model.prepare(variables)
         return (
@@ -154,21 +154,20 @@ def test_gradient_against_finite_differences_in_double_precision(method, state_a
     with jax.enable_x64(True):
         variables = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), variables)
         states = tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in draw(2, architecture=SMALL))
-        weights = quick(model.prepare)(variables)
-        energy, gradient = quick(model.energy_and_gradient)(weights, states)
+        weights = compiled(model.prepare)(variables)
+        energy, gradient = compiled(model.energy_and_gradient)(weights, states)
         assert energy.dtype == jnp.float64
-        keys = jax.random.split(jax.random.key(3), len(states))
-        step, evaluate = 1e-6, quick(model.energy)
-        directions = [jax.random.normal(k, s.shape, jnp.float64) for k, s in zip(keys, states, strict=True)]
+        numbers, step, evaluate = np.random.default_rng(3), 1e-6, compiled(model.energy)
+        directions = [numbers.normal(size=s.shape) for s in states]
         # Directions that touch one layer at a time, then all together.
         for chosen in [{0}, {1}, {2}, {0, 1, 2}]:
             moved = [d * (i in chosen) for i, d in enumerate(directions)]
             ends = [
-                evaluate(weights, tuple(s + sign * step * d for s, d in zip(states, moved, strict=True)))
+                evaluate(weights, tuple(np.asarray(s) + sign * step * d for s, d in zip(states, moved, strict=True)))
                 for sign in (1, -1)
             ]
-            slope = sum(jnp.sum(g * d, (1, 2, 3)) for g, d in zip(gradient, moved, strict=True))
-            np.testing.assert_allclose((ends[0] - ends[1]) / (2 * step), slope, rtol=1e-6, atol=1e-7)
+            slope = sum(np.sum(np.asarray(g) * d, (1, 2, 3)) for g, d in zip(gradient, moved, strict=True))
+            np.testing.assert_allclose(np.subtract(*ends) / (2 * step), slope, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -182,20 +181,21 @@ def test_parameter_gradient_against_finite_differences_in_double_precision(metho
         def value(params):
             return contrastive_loss(model, {"params": params}, *states, l2=0.1, scale=10.0)[0]
 
-        loss, gradient = quick(value), quick(jax.grad(value))(params)
-        leaves, structure = jax.tree.flatten(params)
-        keys = jax.random.split(jax.random.key(6), len(leaves))
-        noise = [jax.random.normal(k, p.shape, jnp.float64) for k, p in zip(keys, leaves, strict=True)]
-        direction, step = jax.tree.unflatten(structure, noise), 1e-6
-        ends = [loss(jax.tree.map(lambda p, d, s=sign: p + s * step * d, params, direction)) for sign in (1, -1)]
-        slope = sum(jnp.sum(g * d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
-        np.testing.assert_allclose((ends[0] - ends[1]) / (2 * step), slope, rtol=1e-6)
+        loss, gradient = compiled(value), compiled(jax.grad(value))(params)
+        numbers, step = np.random.default_rng(6), 1e-6
+        direction = jax.tree.map(lambda p: numbers.normal(size=p.shape), params)
+        ends = [
+            loss(jax.tree.map(lambda p, d, s=sign: np.asarray(p) + s * step * d, params, direction))
+            for sign in (1, -1)
+        ]
+        parts = jax.tree.map(lambda g, d: np.sum(np.asarray(g) * d), gradient, direction)
+        np.testing.assert_allclose((ends[0] - ends[1]) / (2 * step), sum(jax.tree.leaves(parts)), rtol=1e-6)
 
 
 def test_gradient_of_some_layers_is_that_part_of_the_whole():
     model, variables = model_and_variables("direct")
     _, (energy, gradient, *_) = evaluated("direct")
-    chosen = quick(lambda v, s: model.energy_and_gradient(model.prepare(v), s, (1, 3)))
+    chosen = compiled(lambda v, s: model.energy_and_gradient(model.prepare(v), s, (1, 3)))
     part_energy, part = chosen(variables, draw())
     np.testing.assert_allclose(part_energy, energy, rtol=1e-6)
     for a, b in zip(part, (gradient[1], gradient[3]), strict=True):
@@ -205,7 +205,7 @@ def test_gradient_of_some_layers_is_that_part_of_the_whole():
 def test_feed_forward_dynamics_follow_half_of_the_networks():
     model, variables = model_and_variables("direct", True)
     _, (energy, _, _, outputs, _) = evaluated("direct")
-    found_energy, descent = quick(lambda v, s: model.energy_and_gradient(model.prepare(v), s))(variables, draw())
+    found_energy, descent = compiled(lambda v, s: model.energy_and_gradient(model.prepare(v), s))(variables, draw())
     np.testing.assert_allclose(found_energy, energy, rtol=1e-5)
     for i, (s, f) in enumerate(zip(draw(), outputs, strict=True)):
         np.testing.assert_allclose(descent[i], s - 0.5 * f - variables["params"][f"bias_{i}"], atol=1e-6)
@@ -224,15 +224,15 @@ def test_restriction_is_flat_at_and_beyond_its_bounds(bounds):
 def test_networks_see_bright_pixels_as_the_activation_says(state_activation, flat):
     """relu has no upper bound on any layer, although sampling keeps the image within [0, 1]."""
     model, variables = model_and_variables("direct", state_activation=state_activation)
-    weights, states = quick(model.prepare)(variables), draw()
-    outputs = [quick(model.outputs)(weights, (jnp.full_like(states[0], v), *states[1:])) for v in (1.0, 2.0)]
+    weights, states = compiled(model.prepare)(variables), draw()
+    outputs = [compiled(model.outputs)(weights, (jnp.full_like(states[0], v), *states[1:])) for v in (1.0, 2.0)]
     np.testing.assert_equal(bool(jnp.array_equal(outputs[0][1], outputs[1][1])), flat)
     assert model.bounds[0] == ((-1.0, 1.0) if state_activation == "hardtanh" else (0.0, 1.0))
 
 
 def test_fresh_parameters_have_no_bias_and_the_same_energy_with_and_without_weight_norm():
     normed, plain = make_energy(SMALL), make_energy(SMALL, weight_norm=False)
-    params = quick(normed.init)(jax.random.key(0))["params"]
+    params = compiled(normed.init)(jax.random.key(0))["params"]
     assert all(not np.any(params[f"bias_{i}"]) for i in range(3))
 
     def keep(ours, theirs):
@@ -242,7 +242,7 @@ def test_fresh_parameters_have_no_bias_and_the_same_energy_with_and_without_weig
     assert len(jax.tree.leaves(without)) < len(jax.tree.leaves(params))
     states = draw(architecture=SMALL)
     energies = [
-        quick(lambda v, m=m: m.energy(m.prepare(v), states))({"params": p})
+        compiled(lambda v, m=m: m.energy(m.prepare(v), states))({"params": p})
         for m, p in ((normed, params), (plain, without))
     ]
     np.testing.assert_allclose(*energies, rtol=1e-5)
@@ -252,8 +252,8 @@ def test_spectral_norm_advances_only_when_asked():
     model = make_energy(SPECTRAL_NORM, weight_norm=False)
     variables = numbers_for(model)
     shapes = SPECTRAL_NORM.state_shapes(2)
-    states = tuple(jax.random.uniform(jax.random.key(i), s) for i, s in enumerate(shapes))
-    evaluate, advance = quick(lambda v: model.energy(model.prepare(v), states)), quick(model.power_iteration)
+    states = tuple(jnp.asarray(np.random.default_rng(1).uniform(size=s), jnp.float32) for s in shapes)
+    evaluate, advance = compiled(lambda v: model.energy(model.prepare(v), states)), compiled(model.power_iteration)
     first = evaluate(variables)
     np.testing.assert_array_equal(first, evaluate(variables))
     after = advance(variables)
@@ -297,7 +297,8 @@ def test_states_of_the_wrong_form_are_refused():
 
 def convolution_layouts(function, *arguments):
     """Layouts ('dim_labels') of all convolutions in the optimised program."""
-    text = jax.jit(function).lower(*arguments).compile().as_text()
+    # Machine code is of no interest here; the program before it is what any other compilation gets.
+    text = jax.jit(function).lower(*arguments).compile({"xla_backend_optimization_level": 0}).as_text()
     assert "while(" in text  # the loop was not unrolled away
     assert "conv" not in {m[1] for m in re.finditer(r'custom_call_target="[^"]*(conv)[^"]*"', text)}
     return set(re.findall(r"dim_labels=([\w>-]+)", text))

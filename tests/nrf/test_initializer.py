@@ -11,6 +11,7 @@ import pytest
 from nrf.architecture import Architecture
 from nrf.initializer import initializer_optimizer, make_initializer
 from runtime.config import ConfigError
+from tests.quick import compiled
 
 FIELDS = {
     "state_sizes": [(2, 8, 8), (4, 8, 8), (3, 3, 3)],
@@ -23,8 +24,6 @@ FIELDS = {
     "growth_rate": 2,
     "num_ch_initter": 4,
 }
-# The network is so small that compiling takes all the time.
-quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def architecture(**changes):
@@ -40,12 +39,12 @@ def network(state_activation="hardtanh", convolution="auto"):
 
 
 def image(batch=3, seed=1):
-    return jax.random.uniform(jax.random.key(seed), (batch, 8, 8, 2))
+    return jnp.asarray(np.random.default_rng(seed).uniform(size=(batch, 8, 8, 2)), jnp.float32)
 
 
 @functools.cache
 def apply(state_activation="hardtanh", convolution="auto"):
-    return quick(network(state_activation, convolution)[0].apply)
+    return compiled(network(state_activation, convolution)[0].apply)
 
 
 def test_one_guess_per_latent_layer():
@@ -99,7 +98,7 @@ def test_loss_sums_mean_squares_over_layers():
     made, variables = network()
     guesses = apply()(variables, image())
     latents = tuple(g + d for g, d in zip(guesses, (0.5, 2.0), strict=True))
-    loss, per_layer = quick(made.loss)(variables, image(), latents)
+    loss, per_layer = compiled(made.loss)(variables, image(), latents)
     np.testing.assert_allclose(per_layer, [0.25, 4.0], rtol=1e-5)
     np.testing.assert_allclose(loss, 4.25, rtol=1e-5)
 
@@ -110,7 +109,7 @@ def test_training_approaches_the_latents():
     optimizer = initializer_optimizer(0.02)
     state, losses = optimizer.init(variables), []
 
-    @quick
+    @compiled
     def update(variables, state):
         (loss, _), gradient = jax.value_and_grad(made.loss, has_aux=True)(variables, image(), latents)
         change, state = optimizer.update(gradient, state, variables)

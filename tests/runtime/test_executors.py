@@ -85,7 +85,9 @@ def test_jobs_of_a_batch_system_do_the_tasks(tmp_path, monkeypatch):
     """A stand-in for Slurm's commands that starts each job script on this machine."""
     submit = f"""\
         #!/bin/bash
-        setsid bash "${{@: -1}}" >{tmp_path}/job.log 2>&1 &
+        # The script is removed as soon as it is submitted; a batch system keeps a copy.
+        cp "${{@: -1}}" {tmp_path}/job_$$.sh
+        setsid bash {tmp_path}/job_$$.sh >{tmp_path}/job_$$.log 2>&1 &
         echo $! >>{tmp_path}/pids
         echo "Submitted batch job $!"
         """

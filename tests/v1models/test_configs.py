@@ -43,7 +43,7 @@ def test_a_config_says_how_to_run_it_and_all_its_runs_can_be_built(path):
     config = load_config(str(path))
     for number in (*config.published, *config.sweep.published_best):
         assert f"{number:g}".lstrip("0").rstrip("0") in text
-    for preset in ("", ":quick", ":ndn3"):
+    for preset in ("", ":quick", ":choose" if path.stem == "tang" else ":ndn3"):
         for run in runs_of(path, preset):
             for neurons, side in ((103, 31), (4, 20)):
                 spec = network_specifications([run.config], (side, side, 1), neurons)[0]
