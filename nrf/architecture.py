@@ -193,7 +193,7 @@ class Architecture:
             num_ch_base=get("num_ch_base"),
             growth_rate=get("growth_rate"),
             num_ch_initter=get("num_ch_initter"),
-            spec_norm_reg=get("spec_norm_reg"),
+            spec_norm_reg=fields.get("spec_norm_reg", False),
         )
 
 

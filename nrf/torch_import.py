@@ -67,7 +67,8 @@ def energy_variables(architecture: Architecture, arrays: Mapping[str, np.ndarray
     """
     variables: dict = {"params": {}, "spectral": {}}
     for name, array in arrays.items():
-        if _ALIAS.search(name):
+        # Beside `weight_orig`, spectral normalisation stores a vector under the name that a normalised kernel has.
+        if _ALIAS.search(name) or name.removesuffix("_v") + "_orig" in arrays:
             continue
         path, value, collection = _energy_entry(architecture, name, np.asarray(array))
         _insert(variables[collection], path, value)

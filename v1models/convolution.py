@@ -28,7 +28,7 @@ def convolve(activity, kernel, strides, dilation, padding, as_products=None):
         return jax.lax.conv_general_dilated(
             activity, kernel, strides, padding, rhs_dilation=(dilation, dilation), dimension_numbers=DIMENSIONS
         )
-    height, width, channels, outputs = kernel.shape
+    height, width, channels = kernel.shape[:3]
     reach = ((height - 1) * dilation + 1, (width - 1) * dilation + 1)
     pads = jax.lax.padtype_to_pads(activity.shape[1:3], reach, strides, padding)
     padded = jnp.pad(activity, ((0, 0), *pads, (0, 0)))
