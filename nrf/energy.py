@@ -21,6 +21,7 @@ from flax import linen as nn
 from nrf import convolution as conv
 from nrf.architecture import Architecture, Kind
 from nrf.layers import ACTIVATIONS, Net, NetPlan, main_pads, run_net
+from nrf.spectral import forward_transform
 from runtime.config import ConfigError, did_you_mean
 
 States = tuple[jax.Array, ...]
@@ -123,7 +124,7 @@ def make_energy(
         for plan in plans:
             for base, (source, _, _) in zip(plan.base, plan.sources, strict=True):
                 if base.method == "spectral" and source not in spectra:
-                    spectra[source] = conv.forward_transform(rho[source], base.period)
+                    spectra[source] = forward_transform(rho[source], base.period)
         return [run_net(p, w, rho, spectra, phi) for p, w in zip(plans, weights["nets"], strict=True)]
 
     def unit_maps(weights: Weights, maps: Sequence[jax.Array]) -> list[jax.Array]:
