@@ -55,7 +55,7 @@ def peer_case(model, variables, states, steps: int):
     """The same energy in torch; returns (run, largest difference of the gradients)."""
     import torch
 
-    from benchmarks import torch_energy
+    from benchmarks.peers import torch_energy
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     weights = torch_energy.effective_kernels(variables, model.architecture)

@@ -1,11 +1,12 @@
 """Updates per hour, and the share of time that is not sampler steps.
 
-    python benchmarks/training.py [--preset quick] [--updates 7]
+    python benchmarks/training.py [--preset quick] [--updates 7] [--plot docs/scaling.png]
 
 An update costs T(n) = a + b n for n sampler steps in its two phases.  Updates of few and of many steps, taking turns,
 give a and b; the preset's own length gives the rest.  Prints a JSON line for a quarter, a half and the whole of the
 preset's batch: `project_ms` per update, `peer_ms` null (the original needs its own program), `updates_per_hour`,
 `step_ms` (b), `outside_sampler`, the fraction a / T(n) spent on anything else than sampler steps, and peak memory.
+`--plot` draws time per step and peak memory against the batch.
 """
 
 import argparse
@@ -22,6 +23,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from nrf.update import make_trainer
 from runtime import devices
@@ -89,19 +92,39 @@ def alone(preset: str, updates: int, overrides: list[str]) -> dict:
     return {**json.loads(output), "peak_memory_mb": usage.ru_maxrss // 1024}
 
 
+def draw(cases: list[dict], path: str) -> None:
+    """Time per sampler step and peak memory against the batch, each with the straight line through its ends."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    FigureCanvasAgg(figure)
+    batches = [case["batch"] for case in cases]
+    for axis, name, label in zip(
+        figure.subplots(1, 2), ("step_ms", "peak_memory_mb"), ("ms per sampler step", "peak memory, MB"), strict=True
+    ):
+        values = [case[name] for case in cases]
+        axis.plot([batches[0], batches[-1]], [values[0], values[-1]], "--", color="0.7", lw=1, label="straight line")
+        axis.plot(batches, values, "o", color="tab:blue", label=cases[0]["case"])
+        axis.set(xlabel="batch, images", ylabel=label, xlim=(0, None), ylim=(0, None))
+        axis.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--updates", type=int, default=7)
     parser.add_argument("--alone", action="store_true", help="one case in this process, without peak memory")
+    parser.add_argument("--plot", help="PNG to draw")
     options, overrides = parser.parse_known_args()
     if options.alone:
         print(json.dumps(measure(options.preset, options.updates, overrides)))
         return
     full = load_config(f"{CONFIG}:{options.preset}", overrides).train.batch
+    cases = []
     for batch in (full // 4, full // 2, full):
-        case = alone(options.preset, options.updates, [*overrides, f"--config.train.batch={batch}"])
-        print(json.dumps(case), flush=True)
+        cases.append(alone(options.preset, options.updates, [*overrides, f"--config.train.batch={batch}"]))
+        print(json.dumps(cases[-1]), flush=True)
+    if options.plot:
+        draw(cases, options.plot)
 
 
 if __name__ == "__main__":
