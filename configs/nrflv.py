@@ -39,7 +39,7 @@ def base() -> ConfigDict:
     config.data.dir = optional(str)  # folder of prepared TensorFlow Datasets
     config.data.size = 16  # pixels
     config.data.channels = 1
-    config.data.num_train = 20000
+    config.data.num_train = optional(int)  # training images to use, None for all there are
     config.data.contrast = optional(float)  # standard deviation to which each image is stretched, None to leave it
     config.data.rescale = True  # map grey levels [0, 1] to the range of the image layer
 
@@ -164,7 +164,7 @@ def diagnosis() -> ConfigDict:
 
 def quick(config: ConfigDict) -> None:
     """16x16 grey patches: the base as it is, every patch stretched to the same contrast."""
-    config.data.contrast = 0.2
+    config.data.update({"contrast": 0.2, "num_train": 20000})
 
 
 def samplers() -> ConfigDict:
@@ -228,7 +228,7 @@ def patch_architecture(size: int, channels: int) -> ConfigDict:
 
 def mnist(config: ConfigDict) -> None:
     """28x28 digits."""
-    config.data.update({"name": "tfds:mnist", "size": 28, "channels": 1, "num_train": 60000})
+    config.data.update({"name": "tfds:mnist", "size": 28, "channels": 1})
     config.model.architecture = patch_architecture(size=28, channels=1)
     config.negative.buffer_size = 5000
     config.train.updates = 2000
@@ -237,7 +237,7 @@ def mnist(config: ConfigDict) -> None:
 
 def cifar(config: ConfigDict) -> None:
     """32x32 colour photographs, a model small enough for a CPU."""
-    config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3, "num_train": 50000})
+    config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3})
     config.model.architecture = patch_architecture(size=32, channels=3)
     config.positive.steps = 30
     config.negative.update({"steps": 30, "longest": 60, "buffer_size": 5000})
@@ -247,7 +247,7 @@ def cifar(config: ConfigDict) -> None:
 
 def thesis(config: ConfigDict) -> None:
     """The published flags, noise clamp and all: the sampler runs at a temperature of about 0.001 to 0.005."""
-    config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3, "num_train": 50000, "rescale": False})
+    config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3, "rescale": False})
     config.model.named = "NRFLV_CIFAR_4SL_small_densebackw_wideSL1base"
     config.initializer.lr = 5e-4
     config.positive.start = "initializer"

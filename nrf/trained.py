@@ -42,7 +42,7 @@ def read_trained(config: ConfigDict, workdir: str | pathlib.Path, step: int | st
     if not (folder / CONFIG_FILE).exists():
         raise ConfigError(f"{folder} holds no trained model; run the stage 'train' there first")
     check_same(config, folder, MAY_CHANGE)
-    trainer = make_trainer(config, config.data.num_train)
+    trainer = make_trainer(config, config.data.num_train or config.train.batch)
     tree = read_tree(folder / "checkpoints", step)
     key = jax.random.key(0)
     where = f"the checkpoint in {folder}"
