@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from nrf.energy import EnergyModel, States, Weights
+from nrf.samplers.base import SamplerInfo
 
 
 class EarlyStop(NamedTuple):
@@ -32,6 +33,13 @@ class PhaseResult(NamedTuple):
     info: tuple  # the kernel's diagnostics of the last step
     energy_history: jax.Array  # (max_steps,) mean energy per image before each step, NaN beyond the last
     steps: jax.Array  # int32, steps taken
+
+
+class Still(NamedTuple):
+    """State of a sampler with nothing to move."""
+
+    position: tuple
+    momentum: tuple
 
 
 def clip_gradient(gradient: tuple[jax.Array, ...], norm: float) -> tuple[jax.Array, ...]:
@@ -77,6 +85,8 @@ def make_phase(
 
     def run(key: jax.Array, weights: Weights, states: States, num_steps) -> PhaseResult:
         """Run the phase from `states` (all layers), taking `num_steps` steps, an int or an int32 array."""
+        if clamp_image and len(states) == 1:
+            return still(model, weights, states)
         image = states[0] if clamp_image else None
         gradient_fn = make_gradient_fn(model, weights, image, gradient_clip)
         state = sampler.init(states[1:] if clamp_image else states, gradient_fn)
@@ -104,6 +114,11 @@ def make_phase(
         steps, state, info, history = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), state, info, history))
         position = tuple(state.position)
         return PhaseResult(position if image is None else (image, *position), state, info, history, steps)
+
+    def still(model: EnergyModel, weights: Weights, states: States) -> PhaseResult:
+        """The positive phase of a model without latents: nothing moves."""
+        info = SamplerInfo(model.energy(weights, states), (), jnp.zeros((0,)), jnp.float32(1.0))
+        return PhaseResult(states, Still((), ()), info, jnp.full((max_steps,), jnp.nan), jnp.int32(0))
 
     return run
 

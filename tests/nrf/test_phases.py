@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nrf import phases
-from nrf.architecture import Architecture
+from nrf.architecture import Architecture, get_architecture
 from nrf.energy import make_energy
 from nrf.samplers import make_sampler, options_for_layers
 
@@ -122,3 +122,15 @@ def test_fresh_states_fill_their_range(model):
     assert image.shape == (64, 6, 6, 1) and image.min() >= -1 and image.max() <= 1
     # Means differ between images, beyond what 36 pixels of noise would give.
     assert np.std(np.asarray(image).mean((1, 2, 3))) > 0.3
+
+
+def test_without_latents_the_positive_phase_stands_still():
+    model = make_energy(get_architecture("NRFLV_very_small_1SL_self"))
+    weights = model.prepare(model.init(jax.random.key(0)))
+    image = phases.uniform_states(jax.random.key(1), model, 2)
+    options = make_sampler("underdamped", bounds=())
+    run = phases.make_phase(model, options, clamp_image=True, max_steps=5)
+    result = run(jax.random.key(2), weights, image, 5)
+    assert np.array_equal(result.states[0], image[0])
+    assert int(result.steps) == 0
+    np.testing.assert_allclose(result.info.energy, model.energy(weights, image), rtol=1e-6)
