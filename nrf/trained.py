@@ -12,12 +12,11 @@ from ml_collections import ConfigDict
 from nrf.energy import EnergyModel, States, Weights
 from nrf.phases import uniform_states
 from nrf.torch_import import check_matches
+from nrf.training import MAY_CHANGE
 from nrf.update import make_trainer
 from runtime.checkpoint import read_tree
 from runtime.config import CONFIG_FILE, ConfigError, check_same
 
-# The later stages have groups of their own, which say nothing about the model.
-MAY_CHANGE = ("train.updates", "log", "data.dir", "visualise", "record", "diagnose", "analyse")
 # A few small programs, each run once: compiling them without optimisation is faster overall.
 QUICKLY = {"xla_backend_optimization_level": 0}
 
