@@ -14,7 +14,7 @@ import pathlib
 import sys
 
 from runtime import devices
-from runtime.config import ConfigError, RunError, clear_errors, did_you_mean, load_config, split_flags
+from runtime.config import ConfigError, RunError, clear_errors, default_name, did_you_mean, load_config, split_flags
 from runtime.executors import OPTIONS, make_executor, read_options
 from runtime.sweeps import FAILED, FINISHED, is_sweep, run_sweep
 
@@ -39,6 +39,13 @@ def record(config, workdir, flags) -> None:
     from nrf.experiments import record as run
 
     print("recorded", *run(config, workdir).values(), sep="\n  ")
+
+
+def analyse(config, workdir, flags) -> None:
+    """Analyse the recordings and write the report."""
+    from analysis.pipeline import analyse as run
+
+    print(f"report in {run(config, workdir)}")
 
 
 def diagnose(config, workdir, flags) -> None:
@@ -73,7 +80,7 @@ def report(config, workdir, flags) -> None:
 
 # Stages of each package, and those that run where --stages does not say otherwise.
 STAGES = {
-    "nrf": {"train": train, "visualise": visualise, "record": record, "diagnose": diagnose},
+    "nrf": {"train": train, "visualise": visualise, "record": record, "analyse": analyse, "diagnose": diagnose},
     "v1models": {"train": fit, "report": report},
 }
 DEFAULT_STAGES = {"nrf": ["train"], "v1models": ["train", "report"]}
@@ -84,7 +91,7 @@ def main(arguments: list[str]) -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="launch.py", description=__doc__, formatter_class=raw)
     parser.add_argument("--workdir", type=pathlib.Path, help="run folder (default: runs/ and the config's name)")
-    parser.add_argument("--stages", help="comma-separated: train, visualise, record, diagnose; or train, report")
+    parser.add_argument("--stages", help="train, visualise, record, analyse, diagnose; or train, report")
     parser.add_argument("--executor", default="local", help=f"where a sweep's runs go: {', '.join(OPTIONS)}")
     parser.add_argument("--executor-options", default="", help="KEY=VALUE,… of the executor, see runtime/executors.py")
     flags = parser.parse_args(others)
@@ -104,12 +111,6 @@ def main(arguments: list[str]) -> None:
     for stage in stages:
         if known[stage](config, workdir, flags) is False:
             break
-
-
-def default_name(spec: str) -> str:
-    """Name of the run folder of a config: its file's name and the preset."""
-    path, _, preset = spec.partition(".py")
-    return "-".join(part for part in (pathlib.Path(path).name, preset.lstrip(":")) if part)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Which neurons respond to a stimulus, and maps of where they are.
 
 A neuron is active if its state is larger with the stimulus than without. The decision needs little of the recording:
-per neuron and period the count, mean, variance and the means of a few stretches (`PeriodStatistics`), which a recorder
-accumulates without keeping traces; whole traces give the same numbers.
+per neuron and period the count, mean and variance of steps and of a few stretches (`PeriodStatistics`), which a
+recorder accumulates without keeping traces; whole traces give the same numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ class PeriodStatistics(NamedTuple):
     count: int  # steps
     mean: np.ndarray  # (...) state
     variance: np.ndarray  # (...) state², unbiased
-    batch_means: np.ndarray  # (stretches, ...) means of consecutive stretches
+    batch_count: int  # consecutive stretches
+    batch_mean: np.ndarray  # (...) mean of their means
+    batch_variance: np.ndarray  # (...) unbiased variance of their means
     shapiro_w: np.ndarray  # (...) Shapiro-Wilk statistic
     shapiro_p: np.ndarray  # (...)
 
@@ -64,23 +66,18 @@ def period_statistics(traces, segments: tuple[slice, ...], batch_length: int = 1
         _block_statistics([flat[segment, start : start + BLOCK] for segment in segments], length)
         for start in range(0, flat.shape[1], BLOCK)
     ]
-    mean, variance, means, w, p = (np.concatenate(values, axis=-1) for values in zip(*blocks, strict=True))
-    shape = traces.shape[1:]
-    return PeriodStatistics(
-        sum(lengths),
-        mean.reshape(shape),
-        variance.reshape(shape),
-        means.reshape(-1, *shape),
-        w.reshape(shape),
-        p.reshape(shape),
-    )
+    columns = [np.concatenate(values).reshape(traces.shape[1:]) for values in zip(*blocks, strict=True)]
+    mean, variance, batch_mean, batch_variance, w, p = columns
+    batches = sum(steps // length for steps in lengths)
+    return PeriodStatistics(sum(lengths), mean, variance, batches, batch_mean, batch_variance, w, p)
 
 
 def _block_statistics(parts, length: int):
     parts = [part.astype(np.float64) for part in parts if len(part)]
     joined = np.concatenate(parts)
     means = np.concatenate([statistics.batch_means(part, length) for part in parts])
-    return joined.mean(axis=0), joined.var(axis=0, ddof=1), means, *statistics.shapiro_wilk(joined)
+    moments = [(samples.mean(axis=0), samples.var(axis=0, ddof=1)) for samples in (joined, means)]
+    return *moments[0], *moments[1], *statistics.shapiro_wilk(joined)
 
 
 def activity_test(
@@ -103,10 +100,10 @@ def activity_test(
         )
         q_value = test.p_value
     else:
-        a, b = during.batch_means, outside.batch_means
         test = statistics.welch_t_test(
-            a.mean(axis=0), a.var(axis=0, ddof=1), len(a), b.mean(axis=0), b.var(axis=0, ddof=1), len(b)
-        )
+            during.batch_mean, during.batch_variance, during.batch_count,
+            outside.batch_mean, outside.batch_variance, outside.batch_count,
+        )  # fmt: skip
         q_value = statistics.benjamini_hochberg(test.p_value)
     effect = statistics.hedges_g(
         during.mean, during.variance, during.count, outside.mean, outside.variance, outside.count

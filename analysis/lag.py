@@ -1,7 +1,8 @@
 """How far inhibition lags behind excitation: the lag between state and momentum.
 
-State plays the part of excitation and momentum the part of inhibition. In cortex inhibition follows excitation by a few
-milliseconds. The lag of a pair of traces is where their correlogram has its maximum.
+State plays the part of excitation and the negative momentum the part of inhibition; the original took the momentum
+itself. In cortex inhibition follows excitation by a few milliseconds. The lag of a pair of traces is where their
+correlogram has its maximum.
 """
 
 from __future__ import annotations

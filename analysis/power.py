@@ -91,8 +91,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Hz", (0, 5, 10, 25), lambda s: Planted(frequency_rise=s), _find_frequency
     ),
     "transient grows with contrast": Experiment("σ", (0, 1, 2, 4), lambda s: Planted(transient=s), _find_transient),
-    "momentum lags state": Experiment("ms", (0, 1.5, 3, 5), lambda s: Planted(lag=s), _find_lag),
-    "momentum lags state (unrelated momentum)": Experiment("ms", (0,), lambda s: Planted(lag=np.nan), _find_lag),
+    "inhibition lags excitation": Experiment("ms", (0, 1.5, 3, 5), lambda s: Planted(lag=s), _find_lag),
+    "inhibition lags excitation (unrelated momentum)": Experiment("ms", (0,), lambda s: Planted(lag=np.nan), _find_lag),
     "variability is quenched": Experiment(
         "share of variance", (0, 0.2, 0.4, 0.8), lambda s: Planted(quenching=s), _find_quenching
     ),

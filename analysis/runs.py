@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis import run_figures
+from analysis import recovery, run_figures
+from analysis.neuron_scores import neuron_columns
 from runtime.config import ConfigError
 from runtime.metrics import read_metrics
 from runtime.sweeps import FINISHED, SWEEP_FILE, read_sweep
@@ -52,7 +53,10 @@ def read_published(workdir) -> tuple[dict[str, tuple], tuple]:
 
 
 def summary_table(workdir) -> pd.DataFrame:
-    """One row a run: seeds, percentiles over seeds, the ensemble over seeds, noise ceilings, published percentiles."""
+    """One row a run: seeds, percentiles over seeds, the ensemble over seeds, noise ceilings, published percentiles.
+
+    Of several runs also how far each median lies below the best; of few neurons also each one's score.
+    """
     published, best = read_published(workdir)
     rows = []
     for name, folder in run_folders(workdir).items():
@@ -60,7 +64,10 @@ def summary_table(workdir) -> pd.DataFrame:
         row = {"run": name, **{key: value for key, value in row.items() if key != "instance"}}
         numbers = published.get(name, ())
         rows.append(row | {f"published_{key}": value for key, value in zip(PERCENTILES, numbers, strict=False)})
+        rows[-1] |= neuron_columns(folder)
     table = pd.DataFrame(rows)
+    if len(table) > 1:
+        table.insert(table.columns.get_loc("p10") + 1, "below_best", table["p50"].max() - table["p50"])
     if best:
         top = table["p50"].idxmax()
         for key, value in zip(PERCENTILES, best, strict=False):
@@ -144,7 +151,7 @@ def write_report(workdir) -> str:
     """Write tables, figures and `index.html` of a run or sweep into `workdir`; returns a few lines to print.
 
     Files: table.csv and table.md, differences.csv (of several runs), curves.png, scores.png, filters.png of every run
-    in its own folder, receptive_fields.png likewise.
+    in its own folder, receptive_fields.png likewise, centres.png of those that were fitted to simulated data.
     """
     folder = Path(workdir)
     folders, table = run_folders(folder), summary_table(folder)
@@ -166,10 +173,15 @@ def write_report(workdir) -> str:
         inside = "" if path == folder else f"{name}/"
         found = [
             file
-            for file, draw in (("filters.png", run_figures.filters), ("receptive_fields.png", run_figures.fields))
+            for file, draw in (
+                ("centres.png", recovery.centres),
+                ("filters.png", run_figures.filters),
+                ("receptive_fields.png", run_figures.fields),
+            )
             if draw(path, path / file, name)
         ]
-        parts.append((name, "".join(_image(inside + file) for file in found)))
+        said = f"<p>{html.escape(recovery.sentence(path))}</p>"
+        parts.append((name, said + "".join(_image(inside + file) for file in found)))
     if (folder / SWEEP_FILE).exists():
         parts.insert(1, ("State of the runs", _states(read_sweep(folder)["runs"])))
     (folder / "index.html").write_text(_page(folder.name, parts))

@@ -182,10 +182,16 @@ def shapiro_wilk(samples) -> tuple[np.ndarray, np.ndarray]:
     ordered = np.sort(samples, axis=0)
     # The weights are antisymmetric: the i-th largest minus the i-th smallest sample carries the i-th weight.
     spread = np.tensordot(weights, ordered[::-1][:half] - ordered[:half], axes=1)
-    squares = ((samples - samples.mean(axis=0)) ** 2).sum(axis=0)
+    return shapiro_wilk_from_spread(spread, samples.var(axis=0, ddof=1), count)
+
+
+def shapiro_wilk_from_spread(spread, variance, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return W = spread² / ((n - 1) variance) and p from Σ a_i x_(i) and the unbiased variance of n samples."""
+    squares = np.asarray(variance, float) * (count - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.where(squares > 0, spread**2 / squares, np.nan)
-        logarithm = np.log1p(-statistic)
+        statistic = np.where(squares > 0, np.asarray(spread, float) ** 2 / squares, np.nan)
+        # Rounding of accumulated statistics may carry W past 1.
+        logarithm = np.log1p(-np.minimum(statistic, 1 - 1e-12))
     size = np.log(count)
     mean = np.polyval([0.0038915, -0.083751, -0.31082, -1.5861], size)
     deviation = np.exp(np.polyval([0.0030302, -0.082676, -0.4803], size))

@@ -24,7 +24,7 @@ class Planted(NamedTuple):
     base_frequency: float = 30.0  # Hz at the lowest contrast
     frequency_rise: float = 0.0  # Hz from the lowest to the highest contrast
     transient: float = 0.0  # overshoot at the highest contrast, in standard deviations of the background
-    lag: float = 3.0  # ms by which momentum follows state; NaN for a momentum unrelated to the state
+    lag: float = 3.0  # ms by which the negative momentum follows the state; NaN for a momentum unrelated to the state
     quenching: float = 0.0  # share of the between-repeat variance that the stimulus removes, 0 … 1
     synchrony: float = 0.0  # share of the oscillation's variance that all channels have in common, 0 … 1
     oscillation: float = 1.0  # amplitude at the highest contrast, in standard deviations of the background
@@ -115,5 +115,6 @@ def make_recording(
     if np.isnan(planted.lag):
         momentum = autoregressive_noise(rng, shape)
     else:
-        momentum = 0.7 * delay(state, float(scale.to_steps(planted.lag))) + 0.3 * autoregressive_noise(rng, shape)
+        # Inhibition, which follows the state, is the negative momentum.
+        momentum = 0.3 * autoregressive_noise(rng, shape) - 0.7 * delay(state, float(scale.to_steps(planted.lag)))
     return Recording(state, momentum, contrast, periods)

@@ -24,7 +24,7 @@ from absl import app, flags
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from v1models import losses
-from v1models.fitting import stack_hypers, start_members
+from v1models.fitting import side_by_side, stack_hypers, start_members
 from v1models.network import Network
 from v1models.optimisation import Data, Optimisation, default_hyper, make_training, random_orders
 from v1models.specification import Dense, DifferenceOfGaussians, NetworkSpec
@@ -78,7 +78,7 @@ def project_ms(seeds, epochs, repeats):
     members = start_members(training, range(seeds))
     hyper = stack_hypers([default_hyper(spec, 1e-3)], seeds)
     orders = random_orders(members.key, 0, epochs, ROWS)
-    program = jax.jit(jax.vmap(training.epochs, in_axes=(0, 0, None, 0)))
+    program = side_by_side(training.epochs, (0, 0, None, 0))
 
     def run():
         jax.block_until_ready(program(members, hyper, data, orders))

@@ -99,6 +99,7 @@ def base() -> ConfigDict:
     config.log.keep = 2  # latest checkpoints kept, beside the best
 
     config.visualise, config.record, config.diagnose = visualisation(), recording(), diagnosis()
+    config.analyse = analysis()
     return config
 
 
@@ -119,7 +120,15 @@ def visualisation() -> ConfigDict:
 def recording() -> ConfigDict:
     """Stage `record`: the trained model is shown stimuli; lengths in sampler steps."""
     config = ConfigDict()
-    config.experiments = ("contrast_and_angle", "just_angle")
+    config.experiments = (
+        "contrast_and_angle",
+        "just_angle",
+        "just_angle_few_angles",
+        "double_fewlocs_and_fewerangles",
+        "long_just_fewangles",
+    )
+    config.controls = ("langevin", "shuffled_weights")  # of langevin, shuffled_weights, diagonal_mass
+    config.controlled = ("contrast_and_angle", "just_angle_few_angles")  # experiments recorded under the controls too
     config.level = "analysis"  # analysis, or full
     config.layers = (1,)
     config.variables = ("state", "momentum")  # of state, momentum, energy, gradient
@@ -139,12 +148,25 @@ def recording() -> ConfigDict:
     config.sets = ConfigDict(
         {
             "contrast_and_angle": {"contrasts": 8, "angles": 8},
-            "just_angle": {"angles": 64},
+            "just_angle": {"angles": 32},
             "just_angle_few_angles": {"angles": 8, "repeats": 8},
-            "long_just_fewangles": {"angles": 8, "repeats": 8},
-            "double_fewlocs_and_fewerangles": {"distances": (3, 5, 7), "repeats": 2},
+            "long_just_fewangles": {"angles": 8, "repeats": 4},
+            "double_fewlocs_and_fewerangles": {"distances": (3, 5, 7), "repeats": 4},
         }
     )
+    return config
+
+
+def analysis() -> ConfigDict:
+    """Stage `analyse`: tables, figures and a report of what was recorded."""
+    config = ConfigDict()
+    config.layer = optional(int)  # None for the first one recorded
+    config.compat = False  # the original's formulas, defects included
+    config.level = 0.05  # of tests and false discovery rates
+    config.surrogates = 199
+    config.resamples = 10_000  # of bootstrap intervals
+    config.calibrate_at = optional(float)  # contrast whose peak frequency sets the time scale; None: 17 steps = 70 ms
+    config.calibrate_hertz = 40.0
     return config
 
 

@@ -12,14 +12,16 @@ Both hold the images shown and the places of the sites.  State and momentum are 
 gradient those at the state before it.  Memory is bounded by the block: at level `analysis` the states of a block stay
 in memory until its statistics are made, beside the sampling of the next block.  A block's chains depend on the seed,
 the experiment and the block alone, so a recording that is killed and resumed equals an undisturbed one.
+
+The experiments of config.record.controlled are recorded once more under each control (see `controls`), in recordings
+named EXPERIMENT@CONTROL.
 """
 
 from __future__ import annotations
 
 import pathlib
 import zlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -28,11 +30,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from nrf.period_statistics import LEAST_STEPS, STATISTICS, count_batches, summarise
+from nrf.blocks import Blocks, filmed
+from nrf.controls import CHAINS, MARK, Control, check_controls, controlled_experiments, make_controls
+from nrf.period_statistics import LEAST_STEPS, STATISTICS, count_batches
 from nrf.phases import make_gradient_fn, uniform_states
-from nrf.protocols import Protocol, in_layer, make_protocol
+from nrf.protocols import Protocol, make_protocol
 from nrf.trained import Trained, read_trained, start_states
-from nrf.update import read_sampler
+from nrf.update import read_sampler, to_states
 from runtime import devices
 from runtime.config import ConfigError, did_you_mean
 from runtime.images import load_images
@@ -53,46 +57,80 @@ class Recorder(NamedTuple):
     chunk: Callable[..., tuple]  # (key, weights, state, screens, boundaries, first step) -> (state, {name: traces})
 
 
+class Job(NamedTuple):
+    """One recording to make."""
+
+    name: str  # of the recording
+    folder: pathlib.Path
+    config: ConfigDict
+    trained: Trained
+    protocol: Protocol
+    schema: Schema
+    recorder: Recorder
+
+    @property
+    def chunks(self) -> int:
+        """Calls of the compiled program per block."""
+        return -(-self.protocol.periods.total // self.config.record.chunk)
+
+
 def record(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, pathlib.Path]:
-    """Make the recordings of config.record, or what is missing of them; returns the folder of each experiment.
+    """Make the recordings of config.record, or what is missing of them; returns the folder of each by name.
 
     Raises ConfigError for fields that cannot be used, RecordingError for a recording of other settings in the way or
     chains that diverge.
     """
     check_settings(config)
     devices.set_matmul_precision(config.precision)
-    trained = read_trained(config, workdir)
-    data = config.data
-    images = load_images(
-        data.name, data_dir=data.dir, size=data.size, channels=data.channels, num_train=data.num_train,
-        contrast=data.contrast, seed=config.seed,
-    )  # fmt: skip
-    protocols = [make_protocol(name, config, images, trained.model) for name in config.record.experiments]
-    schemas = [make_schema(config, protocol, trained) for protocol in protocols]
-    recorders = {c: make_recorder(config, trained, c) for c in {protocol.clamped for protocol in protocols}}
-    folders = {protocol.name: recording_folder(workdir, protocol.name) for protocol in protocols}
+    jobs = make_jobs(config, workdir)
     with stop_on_signal() as stop, ExitStack() as open_writers:
-        each = zip(protocols, schemas, strict=True)
-        writers = [open_writers.enter_context(Writer(folders[p.name], schema)) for p, schema in each]
+        writers = [open_writers.enter_context(Writer(job.folder, job.schema)) for job in jobs]
         missing = [writer.missing() for writer in writers]
-        chunks = [-(-protocol.periods.total // config.record.chunk) for protocol in protocols]
-        total = sum(number * schema.num_blocks for number, schema in zip(chunks, schemas, strict=True))
-        done = total - sum(number * len(blocks) for number, blocks in zip(chunks, missing, strict=True))
+        total = sum(job.chunks * job.schema.num_blocks for job in jobs)
+        done = total - sum(job.chunks * len(blocks) for job, blocks in zip(jobs, missing, strict=True))
         progress = open_writers.enter_context(Progress(total, done, "recording"))
-        for protocol, writer, todo in zip(protocols, writers, missing, strict=True):
-            with _Blocks(config, protocol, writer) as blocks:
+        for job, writer, todo in zip(jobs, writers, missing, strict=True):
+            with Blocks(job.config.record, job.protocol, writer) as blocks:
                 for block in todo:
                     if stop.requested:
                         break
                     size = sum(each.bytes_on_disk() for each in writers)
-                    for first, traces in run_block(config, trained, recorders[protocol.clamped], protocol, block):
+                    for first, traces in run_block(job, block):
                         blocks.take(block, first, traces)
                         done += 1
-                        progress.update(done, f"{protocol.name}, {size / 1e6:.1f} MB on disk")
+                        progress.update(done, f"{job.name}, {size / 1e6:.1f} MB on disk")
                     blocks.complete(block)
     if stop.requested:
         print("stopped after a whole block; the same command goes on from there")
-    return folders
+    return {job.name: job.folder for job in jobs}
+
+
+def make_jobs(config: ConfigDict, workdir: str | pathlib.Path) -> list[Job]:
+    """The recordings that config.record asks for, controls last; nothing is recorded yet."""
+    trained = read_trained(config, workdir)
+    data, names = config.data, config.record.experiments
+    images = load_images(
+        data.name, data_dir=data.dir, size=data.size, channels=data.channels, num_train=data.num_train,
+        contrast=data.contrast, seed=config.seed,
+    )  # fmt: skip
+    protocols = {name: make_protocol(name, config, images, trained.model) for name in names}
+    recorders: dict[tuple, Recorder] = {}
+
+    def make_job(protocol: Protocol, config: ConfigDict, trained: Trained, control: Control | None = None) -> Job:
+        name = f"{protocol.name}{MARK}{control.name}" if control else protocol.name
+        schema = make_schema(config, protocol, trained, control.about if control else None)
+        kind = control and control.name, protocol.clamped
+        if kind not in recorders:
+            recorders[kind] = make_recorder(config, trained, protocol.clamped)
+        return Job(name, recording_folder(workdir, name), config, trained, protocol, schema, recorders[kind])
+
+    # Before any control is computed, what cannot be recorded is refused.
+    jobs = [make_job(protocol, config, trained) for protocol in protocols.values()]
+    tuned_on = np.asarray(to_states(images.train[:CHAINS], trained.model, data.rescale), np.float32)
+    for control in make_controls(config, workdir, trained, tuned_on):
+        controlled = [protocols[name] for name in controlled_experiments(config)]
+        jobs += [make_job(protocol, control.config, control.trained, control) for protocol in controlled]
+    return jobs
 
 
 def check_settings(config: ConfigDict) -> None:
@@ -111,10 +149,16 @@ def check_settings(config: ConfigDict) -> None:
             raise ConfigError(f"config.record.{field} is {record[field]}; it must be at least {bound}")
     if 0 < record.blank + record.blank_after < LEAST_STEPS:
         raise ConfigError(f"config.record.blank and blank_after together must be 0 or at least {LEAST_STEPS} steps")
+    check_controls(config)
 
 
-def make_schema(config: ConfigDict, protocol: Protocol, trained: Trained) -> Schema:
-    """What the recording of a protocol holds, without computing anything; `Schema.num_bytes` is its size."""
+def make_schema(
+    config: ConfigDict, protocol: Protocol, trained: Trained, control: Mapping[str, Any] | None = None
+) -> Schema:
+    """What the recording of a protocol holds, without computing anything; `Schema.num_bytes` is its size.
+
+    control: what the recording says of the control that it is.
+    """
     record, layers = config.record, trained.model.architecture.layers
     first_layer = 1 if protocol.clamped else 0
     time, count, num_sites = protocol.periods.total, *protocol.sites.shape[:2]
@@ -159,19 +203,16 @@ def make_schema(config: ConfigDict, protocol: Protocol, trained: Trained) -> Sch
             }
             for name, parts in segments.items()
         },
+        "batch_steps": record.batch_steps,
         "filmed": filmed(record.movie, count),
         "movie_every": record.movie_every,
         "seed": config.seed,
         "updates": trained.updates,
         "sampler": {"name": config.sampler.name, **_plain(config.sampler[config.sampler.name])},
         "architecture": trained.model.architecture.name,
+        **({} if control is None else {"control": dict(control)}),
     }
     return Schema(arrays, count, min(record.block, count), about)
-
-
-def filmed(movie: int, stimuli: int) -> list[int]:
-    """Stimuli of which a movie is kept, evenly spread."""
-    return sorted({int(k * stimuli // movie) for k in range(movie)}) if movie else []
 
 
 def make_recorder(config: ConfigDict, trained: Trained, clamped: bool) -> Recorder:
@@ -225,115 +266,37 @@ def make_recorder(config: ConfigDict, trained: Trained, clamped: bool) -> Record
     return Recorder(jax.jit(start), jax.jit(chunk))
 
 
-def run_block(
-    config: ConfigDict, trained: Trained, recorder: Recorder, protocol: Protocol, block: int
-) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+def run_block(job: Job, block: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Record a block of stimuli: yields (first step, {name: (steps, B, ...)}) while the next chunk is computed."""
-    size, count = min(config.record.block, len(protocol.images)), len(protocol.images)
-    rows = np.arange(block * size, (block + 1) * size)
-    kept = int((rows < count).sum())
-    rows = np.minimum(rows, count - 1)  # a last block of fewer stimuli runs the same program
-    screens = (protocol.burn_in_images[rows], np.repeat(protocol.blank[None], size, axis=0), protocol.images[rows])
-    mesh = devices.make_mesh()
-    screens = devices.shard_batch(screens, mesh) if mesh.size > 1 else tuple(map(jnp.asarray, screens))
-    key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(protocol.name.encode()))
-    start_key, key = jax.random.split(jax.random.fold_in(key, block))
-    state = recorder.start(start_key, trained.weights, screens)
-    boundaries, total = jnp.asarray(protocol.periods.boundaries), protocol.periods.total
-    waiting = None
-    for first in range(0, total, config.record.chunk):
-        state, traces = recorder.chunk(key, trained.weights, state, screens, boundaries, jnp.int32(first))
+    here, total, waiting = job.schema.stimuli_of(block), job.protocol.periods.total, None
+    kept = here.stop - here.start
+    for first, _, traces in sample_block(job, block):
         if waiting is not None:
             yield _on_host(*waiting, kept, total)
         waiting = (first, traces)
     yield _on_host(*waiting, kept, total)
 
 
+def sample_block(job: Job, block: int) -> Iterator[tuple[int, Any, dict[str, jax.Array]]]:
+    """Start the chunks of a block one after another: yields (first step, sampler state, traces) not yet computed."""
+    config, recorder, protocol = job.config, job.recorder, job.protocol
+    size, count = min(config.record.block, len(protocol.images)), len(protocol.images)
+    # A last block of fewer stimuli runs the same program.
+    rows = np.minimum(np.arange(block * size, (block + 1) * size), count - 1)
+    screens = (protocol.burn_in_images[rows], np.repeat(protocol.blank[None], size, axis=0), protocol.images[rows])
+    mesh = devices.make_mesh()
+    screens = devices.shard_batch(screens, mesh) if mesh.size > 1 else tuple(map(jnp.asarray, screens))
+    key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(protocol.name.encode()))
+    start_key, key = jax.random.split(jax.random.fold_in(key, block))
+    weights, boundaries = job.trained.weights, jnp.asarray(protocol.periods.boundaries)
+    state = recorder.start(start_key, weights, screens)
+    for first in range(0, protocol.periods.total, config.record.chunk):
+        state, traces = recorder.chunk(key, weights, state, screens, boundaries, jnp.int32(first))
+        yield first, state, traces
+
+
 def _on_host(first: int, traces: dict, kept: int, total: int) -> tuple[int, dict[str, np.ndarray]]:
     return first, {name: np.asarray(values)[: total - first, :kept] for name, values in traces.items()}
-
-
-class _Blocks:
-    """Turns traces into the arrays of a recording; reduces one block in a thread while the next is sampled."""
-
-    def __init__(self, config: ConfigDict, protocol: Protocol, writer: Writer):
-        self._record, self._protocol, self._writer = config.record, protocol, writer
-        self._pool, self._job = ThreadPoolExecutor(1), None
-        self._traces: dict[str, np.ndarray] = {}
-
-    def take(self, block: int, first: int, traces: dict[str, np.ndarray]) -> None:
-        """Write a chunk (level `full`) or keep it until the block is complete."""
-        self._write_reduced(wait=False)
-        for name, values in traces.items():
-            if self._record.level == "full":
-                self._writer.write(block, name, values, first)
-                continue
-            if first == 0:
-                self._traces[name] = np.empty((self._protocol.periods.total, *values.shape[1:]), np.float32)
-            self._traces[name][first : first + len(values)] = values
-
-    def complete(self, block: int) -> None:
-        """The block's last chunk was taken."""
-        rows = self._writer.schema.stimuli_of(block)
-        fixed = {"images": self._protocol.images[rows]}
-        for layer in self._record.layers:
-            fixed[f"sites/{layer}"] = self._sites(layer)[rows]
-        if self._record.level == "full":
-            self._finish(block, fixed)
-            return
-        self._write_reduced(wait=True)
-        job = self._pool.submit(self._reduce, rows, self._traces, fixed)
-        self._job, self._traces = (block, job), {}
-
-    def __enter__(self) -> _Blocks:
-        return self
-
-    def __exit__(self, kind, *_) -> None:
-        if kind is None:
-            self._write_reduced(wait=True)
-        self._pool.shutdown(cancel_futures=True)
-
-    def _reduce(self, rows: slice, traces: dict[str, np.ndarray], arrays: dict) -> dict[str, np.ndarray]:
-        record, arrays = self._record, dict(arrays)
-        segments = self._protocol.periods.segments()
-        for layer in record.layers:
-            state = traces[f"state/{layer}"]
-            periods = [summarise(state, parts, record.batch_steps) for parts in segments.values()]
-            for statistic in STATISTICS:
-                arrays[f"statistics/{layer}/{statistic}"] = np.stack([p[statistic] for p in periods])
-            sites = self._sites(layer)[rows].astype(int)
-            chains = np.arange(len(sites))[:, None]
-            arrays[f"state/{layer}/sites"] = state[:, chains, sites[..., 0], sites[..., 1]]
-            for variable in record.variables:
-                if variable != "state":
-                    arrays[f"{variable}/{layer}/centre"] = traces[f"{variable}/{layer}"]
-            if record.movie:
-                movie = np.zeros_like(state[:: record.movie_every])
-                for stimulus in filmed(record.movie, len(self._protocol.images)):
-                    if rows.start <= stimulus < rows.stop:
-                        movie[:, stimulus - rows.start] = state[:: record.movie_every, stimulus - rows.start]
-                arrays[f"movie/{layer}"] = movie
-        return arrays
-
-    def _sites(self, layer: int) -> np.ndarray:
-        shape = self._writer.schema.arrays[self._example(layer)].shape[-3:-1]
-        return in_layer(self._protocol.sites, self._protocol.images.shape[1:3], shape)
-
-    def _example(self, layer: int) -> str:
-        return f"{self._record.variables[0]}/{layer}" if self._record.level == "full" else f"statistics/{layer}/mean"
-
-    def _write_reduced(self, wait: bool) -> None:
-        if self._job is None:
-            return
-        block, job = self._job
-        if wait or job.done():
-            self._job = None
-            self._finish(block, job.result())
-
-    def _finish(self, block: int, arrays: dict[str, np.ndarray]) -> None:
-        for name, values in arrays.items():
-            self._writer.write(block, name, values)
-        self._writer.finish(block)
 
 
 def _plain(options: ConfigDict) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from runtime.config import ConfigError, did_you_mean
 from runtime.images import ImageSet
 
 OBSERVE, FREE = "observe", "free"
+EXPERIMENTS = (*STIMULUS_SETS, OBSERVE, FREE)
 # Offsets from the middle along a long stimulus, pixels: dense in the middle, where correlations are strong.
 LINE = tuple(sorted({*range(-7, 8), *range(-15, -8, 2), *range(9, 16, 2)}))
 
@@ -72,9 +73,8 @@ def make_protocol(name: str, config: ConfigDict, images: ImageSet, model: Energy
     for an unknown experiment and for options that its stimulus set does not have or that do not fit the image.
     """
     record = config.record
-    known = (*STIMULUS_SETS, OBSERVE, FREE)
-    if name not in known:
-        raise ConfigError(f"config.record.experiments names '{name}'{did_you_mean(name, known)}")
+    if name not in EXPERIMENTS:
+        raise ConfigError(f"config.record.experiments names '{name}'{did_you_mean(name, EXPERIMENTS)}")
     base = images.train.mean(axis=0)
     size = base.shape[0]
     if name in (OBSERVE, FREE):
@@ -90,7 +90,7 @@ def make_protocol(name: str, config: ConfigDict, images: ImageSet, model: Energy
         shown, table = as_presented(stimuli.images), stimuli.table
         periods = Periods(record.burn_in, record.blank, record.stimulus, record.blank_after)
         sites = sites_of_set(name, table, size, record.patch)
-    draw = np.random.default_rng([config.seed, known.index(name)])
+    draw = np.random.default_rng([config.seed, EXPERIMENTS.index(name)])
     # Without a burn-in the chains start on the image itself.
     burn_in = shown if periods.burn_in == 0 else images.train[draw.integers(len(images.train), size=len(shown))]
     parts = (shown, burn_in, as_presented(base))

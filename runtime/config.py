@@ -61,6 +61,12 @@ def clear_errors() -> Iterator[None]:
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
 
 
+def default_name(spec: str) -> str:
+    """Name of the run folder of a config: its file's name and the preset."""
+    path, _, preset = spec.partition(".py")
+    return "-".join(part for part in (Path(path).name, preset.lstrip(":")) if part)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns ' (did you mean …?)' for the nearest of the known words, or the list of them where none is near."""
     known = sorted(known)

@@ -39,6 +39,7 @@ class Experiment(NamedTuple):
     stopping: Any  # Data that early stopping looks at, or None
     validation: Data
     trials: Any  # (T, m, N) or None
+    truth: Any  # what a simulation knows (`simulation.Truth`), else None
     truth_correlation: Any  # (N,), correlation of the true rates with the validation responses, simulated data only
     offset: Any  # an image x enters the network as (x − offset) / scale
     scale: Any
@@ -111,6 +112,7 @@ def read_experiment(configs):
         ),
         _rows(population.validation_images, population.validation_responses, population.validation_mask, rates),
         population.trials,
+        raw.truth,
         _truth_correlation(raw, config),
         offset,
         scale,

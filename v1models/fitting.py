@@ -13,6 +13,8 @@ checkpoint, so a resumed fit continues bit for bit.
 """
 
 import dataclasses
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -53,8 +55,8 @@ class Plan:
     """How long to fit and what to do on the way.
 
     epochs; log_every, epochs between two scores; stopping, a `Stopping` or None; numpy_seeds, NDN3 seeds (one a member)
-    whose numpy streams order the rows, or None for orders from the members' keys; members_at_once, members in one
-    program, None for all; checkpoint_every, logged epochs between two checkpoints.
+    whose numpy streams order the rows, or None for orders from the members' keys; members_at_once, most members in one
+    program (see `side_by_side`); checkpoint_every, logged epochs between two checkpoints.
     """
 
     epochs: int
@@ -147,25 +149,45 @@ def start_members(training, seeds, instances=1, mean_rates=None):
     return jax.tree.map(lambda leaf: jnp.concatenate([leaf] * instances), members)
 
 
-def _in_chunks(function, size, axes):
-    """`function` over slices of at most `size` along the leading axis of the arguments whose axes entry is 0."""
+def side_by_side(function, axes, size=None):
+    """`function` of one member as a function of many: compiled, mapped over members, on all cores of a CPU.
 
-    def chunked(*arguments):
-        count = jax.tree.leaves(arguments[0])[0].shape[0]
-        if size is None or size >= count:
-            return function(*arguments)
-        parts = [
-            function(
-                *(
-                    jax.tree.map(lambda leaf, i=i: leaf[i : i + size], argument) if axis == 0 else argument
-                    for argument, axis in zip(arguments, axes, strict=True)
-                )
+    XLA gives the small operations of such networks to one core, so on a CPU every core has a share of the members, in a
+    thread of its own. All shares have the same size, and hence the same program: where members do not divide evenly the
+    last share begins with some of the share before, which costs no time. Accelerators take one share after another.
+
+    Arguments: function; axes, 0 for each of its arguments that has a leading axis of members, else None; size, most
+    members in one program, or None for all that there are (on a CPU, for an equal share for each core).
+    """
+    program = jax.jit(jax.vmap(function, in_axes=axes))
+    workers = _cores() if jax.default_backend() == "cpu" else 1
+
+    def part(arguments, members):
+        return program(
+            *(
+                jax.tree.map(lambda leaf: leaf[members], argument) if axis == 0 else argument
+                for argument, axis in zip(arguments, axes, strict=True)
             )
-            for i in range(0, count, size)
-        ]
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+        )
 
-    return chunked
+    def mapped(*arguments):
+        count = jax.tree.leaves(arguments[axes.index(0)])[0].shape[0]
+        share = min(-(-count // workers), size or count)
+        starts = [min(first, count - share) for first in range(0, count, share)]
+        if len(starts) == 1:
+            return program(*arguments)
+        with ThreadPoolExecutor(workers) as pool:
+            parts = list(
+                pool.map(lambda start: jax.block_until_ready(part(arguments, slice(start, start + share))), starts)
+            )
+        repeated = len(starts) * share - count
+        return jax.tree.map(lambda *leaves: jnp.concatenate([*leaves[:-1], leaves[-1][repeated:]]), *parts)
+
+    return mapped
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _select(condition, new, old):
@@ -259,13 +281,13 @@ def fit(training, members, hyper, data, validation, plan, stopping_data=None, ch
     if plan.numpy_seeds is not None and len(plan.numpy_seeds) != members.step.shape[0]:
         raise ConfigError(f"{len(plan.numpy_seeds)} numpy seeds for {members.step.shape[0]} members; give one each.")
 
-    run = _in_chunks(jax.jit(jax.vmap(training.epochs, in_axes=(0, 0, None, 0))), plan.members_at_once, (0, 0, None, 0))
+    run = side_by_side(training.epochs, (0, 0, None, 0), plan.members_at_once)
 
     def score(member, part):
         predictions = training.predict(member, part.images)
         return training.loss(member, part), pearson_on_device(predictions, part.responses, part.mask)
 
-    evaluate = _in_chunks(jax.jit(jax.vmap(score, in_axes=(0, None))), plan.members_at_once, (0, None))
+    evaluate = side_by_side(score, (0, None), plan.members_at_once)
     draw_orders = _order_source(plan, rows)
     state = initial_state(members, plan)
     if checkpoints is not None and checkpoints.steps():

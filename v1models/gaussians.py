@@ -12,8 +12,10 @@ exponentials instead of 2HW. Where filters are rebuilt at every training step th
 Source: Antolík, Hofer, Bednar & Mrsic-Flogel (2016), PLoS Comput. Biol. 12(6): e1004927 (the HSM model).
 """
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -47,21 +49,53 @@ def clip_parameters(parameters, bounds):
 
     Arguments: parameters (2, 4, F); bounds, a GaussianBounds.
     """
-    amplitude = clip_with_open_border(parameters[:, AMPLITUDE], bounds.amplitude[0], jnp.inf)
-    clipped = [
-        clip_with_open_border(parameters[:, row], *bound)
-        for row, bound in ((VARIANCE, bounds.variance), (CENTRE_X, bounds.centre_x), (CENTRE_Y, bounds.centre_y))
-    ]
-    return jnp.stack([amplitude, *clipped], axis=1)
+    lower = np.array([low for low, _ in bounds], parameters.dtype)[:, None]
+    upper = np.array([np.inf, *(high for _, high in bounds[1:])], parameters.dtype)[:, None]
+    return clip_with_open_border(parameters, lower, upper)
 
 
-def _factors(amplitude, variance, centre_x, centre_y, height, width):
-    """One Gaussian as (amplitude/2πs · vertical profile (F, H), horizontal profile (F, W))."""
-    rows = jnp.arange(height, dtype=variance.dtype)
-    columns = jnp.arange(width, dtype=variance.dtype)
-    vertical = jnp.exp(-jnp.square(rows - centre_y[:, None]) / (2 * variance[:, None]))
-    horizontal = jnp.exp(-jnp.square(columns - centre_x[:, None]) / (2 * variance[:, None]))
-    return (amplitude / (2 * jnp.pi * variance))[:, None] * vertical, horizontal
+def _profiles(variance, place, size):
+    """exp(−(i − place)² / 2s) at pixels i, and the distances i − place; arguments (K, F), results (F, K, size)."""
+    distance = jnp.arange(size, dtype=variance.dtype) - place.T[..., None]
+    return jnp.exp(jnp.square(distance) / (-2 * variance.T[..., None])), distance
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def sum_of_gaussians(amplitude, variance, x, y, height, width):
+    """Σ_k G(α_k, s_k) around (x_k, y_k) on a pixel grid, (F, H, W).
+
+    Arguments: amplitude, variance (pixels²), x, y (pixels), each (K, F): the K Gaussians of F filters; height, width.
+    """
+    return _sum_of_gaussians(amplitude, variance, x, y, height, width)[0]
+
+
+def _sum_of_gaussians(amplitude, variance, x, y, height, width):
+    tall, wide = _profiles(variance, y, height), _profiles(variance, x, width)
+    scale = 1 / (2 * jnp.pi * variance)
+    filters = jnp.einsum("fkh,fkw->fhw", (amplitude * scale).T[..., None] * tall[0], wide[0])
+    return filters, (amplitude, variance, scale, tall, wide)
+
+
+def _sum_of_gaussians_transposed(height, width, saved, cotangent):
+    """Gradients from the moments of cotangent × Gaussian along each axis.
+
+    With u, v the distances from the centre, ∂G/∂x = G u/s, ∂G/∂y = G v/s and ∂G/∂s = G ((u² + v²)/2s − 1)/s. Automatic
+    differentiation would contract the cotangent over both axes; here one product over rows leaves only small sums.
+    """
+    amplitude, variance, scale, (tall, v), (wide, u) = saved
+    moments = jnp.einsum("fmh,fhw->fmw", jnp.concatenate([tall, tall * v, tall * v * v], 1), cotangent)
+    zeroth, first, second = jnp.split(moments, 3, axis=1)
+    mass = jnp.sum(zeroth * wide, -1).T * scale
+    along_x, along_y = jnp.sum(zeroth * wide * u, -1).T * scale, jnp.sum(first * wide, -1).T * scale
+    spread = jnp.sum((zeroth * u * u + second) * wide, -1).T * scale
+    relative = amplitude / variance
+    return mass, relative * (spread / (2 * variance) - mass), relative * along_x, relative * along_y
+
+
+sum_of_gaussians.defvjp(
+    lambda amplitude, variance, x, y, height, width: _sum_of_gaussians(amplitude, variance, x, y, height, width),
+    _sum_of_gaussians_transposed,
+)
 
 
 def difference_of_gaussians(parameters, height, width, bounds, concentric=True, summed_variance=True):
@@ -75,14 +109,11 @@ def difference_of_gaussians(parameters, height, width, bounds, concentric=True, 
         summed_variance: the surround's variance is s₁ + s₂ instead of s₂.
     Returns (F, H, W): one filter after another, which makes the gradient of a batch of filters a fast product.
     """
-    clipped = clip_parameters(parameters, bounds)
-    centre, surround = clipped[0], clipped[1]
-    variance = surround[VARIANCE] + centre[VARIANCE] if summed_variance else surround[VARIANCE]
-    position = centre if concentric else surround
-    tall, wide = _factors(*centre, height, width)
-    tall_surround, wide_surround = _factors(
-        surround[AMPLITUDE], variance, position[CENTRE_X], position[CENTRE_Y], height, width
-    )
-    # As one contraction over (centre, surround): its gradient is two contractions, where products written out would
-    # become four reductions over every pixel.
-    return jnp.einsum("fhg,fgw->fhw", jnp.stack([tall, -tall_surround], 2), jnp.stack([wide, wide_surround], 1))
+    amplitude, variance, x, y = jnp.moveaxis(clip_parameters(parameters, bounds), 1, 0)
+    # Written without joining arrays, which would keep the exponentials from being computed in vectors.
+    surround = np.array([[0], [1]], parameters.dtype)
+    if summed_variance:
+        variance = variance + surround * variance[0]
+    if concentric:
+        x, y = (jnp.broadcast_to(place[0], place.shape) for place in (x, y))
+    return sum_of_gaussians((1 - 2 * surround) * amplitude, variance, x, y, height, width)

@@ -52,11 +52,10 @@ def _units(random, count, size):
     return np.stack([centre, surround])
 
 
-def _centre_surround_rates(random, images, neurons, units, size):
+def _centre_surround_rates(random, images, neurons, units, hidden_units, size):
     gaussians = _units(random, units, size)
     filters = np.asarray(difference_of_gaussians(jnp.asarray(gaussians), size, size, default_bounds(size, size)))
     drive = _standardised(images.reshape(len(images), -1) @ filters.reshape(units, -1).T)
-    hidden_units = max(2, neurons // 5)
     inner = _sparse_weights(random, units, hidden_units)
     hidden = np.logaddexp(0, 2 * _standardised(drive @ inner))
     outer = _sparse_weights(random, hidden_units, neurons)
@@ -110,13 +109,15 @@ def simulate(
     noise="poisson",
     mean_rate=2.0,
     units=9,
+    hidden=0.2,
     seed=0,
 ):
     """A simulated population as a `Population`, its `truth` a `Truth`.
 
     Arguments
         neurons; size, pixels a side; train_images, shown once; validation_images, shown `repeats` times.
-        kind: 'centre_surround', 'energy' or 'mixed' (half of each); units: centre–surround units that feed the former.
+        kind: 'centre_surround', 'energy' or 'mixed' (half of each); units: centre–surround units that feed the former,
+            through hidden units, `hidden` of them a neuron (at least two).
         noise: 'poisson' (counts) or 'gamma' (continuous, variance = mean); mean_rate: mean expected response.
         seed: of everything random. Raises ConfigError for an unknown kind or noise or a size below 12.
     """
@@ -134,7 +135,9 @@ def simulate(
     simple = {"centre_surround": neurons, "energy": 0, "mixed": neurons - neurons // 2}[kind]
     rates, gaussians, weights, gabors = [], None, (None, None), None
     if simple:
-        part, gaussians, *weights = _centre_surround_rates(random, whitened, simple, units, size)
+        part, gaussians, *weights = _centre_surround_rates(
+            random, whitened, simple, units, max(2, int(hidden * simple)), size
+        )
         rates.append(part)
     if neurons - simple:
         part, gabors = _energy_rates(random, whitened, neurons - simple, size)

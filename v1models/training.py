@@ -8,8 +8,10 @@
     model.json, weights/    the fitted members (`v1models.runs.load`)
     results.csv             one row a seed; neurons.csv: one a seed and neuron; history.csv: one a seed and logged epoch
     percentiles.csv         the 50th, 90th and 10th percentile over seeds, and of the mean over seeds' predictions
+    ensemble.csv            that mean prediction's score, one row a neuron
     ceilings.csv            what could be reached: noise ceilings of every neuron, where there are repeats
     filters.npz             weights of the best seed as the forward pass uses them, for figures
+    centres.npz             true and fitted centres of difference-of-Gaussians units, simulated data only
     receptive_fields.npz    what neurons want to see: spike-triggered averages, gradients, most exciting images
 
 `train_together(configs, folders)` does the same for several configs that differ in numbers only, in one program. Each
@@ -32,7 +34,7 @@ from runtime.checkpoint import Checkpoints
 from runtime.config import ConfigError, RunError, check_same, save_config
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, Progress
-from v1models import interpret, metrics, runs
+from v1models import interpret, metrics, recovery, runs
 from v1models.experiment import mean_rate_start, read_experiment, shared_program
 from v1models.fitting import StoppedError, fit, stack_hypers, start_members
 from v1models.network import Network
@@ -150,6 +152,9 @@ def write_results(config, experiment, index, result, folder):
     )
     validation = experiment.validation
     ensemble = metrics.pearson(predictions.mean(0), validation.responses, validation.mask)
+    pd.DataFrame({"neuron": np.arange(len(ensemble)), "correlation": ensemble}).to_csv(
+        folder / "ensemble.csv", index=False
+    )
     summary = runs.percentile_table(pd.read_csv(folder / "results.csv", dtype={"instance": str}))
     summary["ensemble"] = ensemble.mean()
     if experiment.truth_correlation is not None:
@@ -162,6 +167,9 @@ def write_results(config, experiment, index, result, folder):
         summary["ceiling"] = ceilings["ceiling"].mean()
         summary["oracle"] = ceilings["oracle_correlation"].mean()
     summary.to_csv(folder / "percentiles.csv", index=False)
+    found = recovery.centres(spec, result.members, experiment.truth, experiment.train.images[:500])
+    if found is not None:
+        np.savez_compressed(folder / recovery.CENTRES, **found)
     write_arrays(config, experiment, spec, jax.tree.map(lambda leaf: leaf[best], result.members), folder)
     row = {name: value for name, value in summary.iloc[0].items() if name != "instance"}
     diverged = int(result.diverged.sum())

@@ -4,6 +4,13 @@
 
 Thesis: baseline 4.  25 seeds, 35,000 epochs, Adam 1e-3, batches of 16.  About an hour and a half on 2 cores.
 Published, region 1 (50th, 90th, 10th percentile over seeds): .513 .533 .506; medians of regions 2 and 3: .414, .449.
+
+    python launch.py --config=configs/v1/bl4.py:recovery       is the truth of a simulation found? Minutes on 2 cores
+
+The preset recovery fits 10 seeds to 6000 images of a simulated population that is a little simpler than the model (6
+units, 0.1 hidden units a neuron), so that the truth lies well inside the model's class; with as many units and hidden
+units as the model has, many seeds end in a local optimum, a unit missed.  The rate falls from 1e-2 along a cosine, for
+at 1e-3 the loss still falls after 45,000 updates.  The page shows true and fitted centres and the noise ceiling.
 """
 
 from ml_collections import ConfigDict
@@ -12,8 +19,8 @@ from configs.v1.suite import best_baseline, choose
 
 
 def get_config(preset: str = "thesis") -> ConfigDict:
-    """Baseline 4; presets thesis, quick and ndn3."""
-    return choose(preset, define)
+    """Baseline 4; presets thesis, quick, ndn3 and recovery."""
+    return choose(preset, define, recovery=recovery)
 
 
 def define(config: ConfigDict) -> None:
@@ -21,3 +28,13 @@ def define(config: ConfigDict) -> None:
     config.seeds = tuple(range(25))
     config.fit.epochs = 35000
     config.published = (0.513, 0.533, 0.506)
+
+
+def recovery(config: ConfigDict) -> None:
+    """A population whose truth is known and can be found, fitted until little is left to gain."""
+    config.seeds = tuple(range(10))
+    config.data.simulated.update({"units": 6, "hidden": 0.1, "train_images": 6000, "validation_images": 200})
+    config.fit.update({"epochs": 240, "log_every": 20})
+    updates = config.fit.epochs * config.data.simulated.train_images // config.optimisation.batch_size
+    config.optimisation.update({"learning_rate": 1e-2, "schedule": "cosine", "schedule_steps": updates})
+    config.published = ()

@@ -4,7 +4,7 @@
 
 Baseline 4, 10 seeds, 5000 epochs; inputs × 10⁶, to mean 0 and deviation 1, to deviation 1, or each pixel by itself,
 crossed with responses as they are, to deviation 1 over all, or for each neuron.  About an hour on 2 cores.
-Published: no percentiles of single runs that we know of.
+The scalings are chosen here: published is only that inputs and outputs were scaled.  Published: no percentiles of single runs that we know of.
 """
 
 from ml_collections import ConfigDict

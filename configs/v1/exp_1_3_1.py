@@ -4,7 +4,7 @@
 
 Baseline 4, 10 seeds, 5000 epochs; hidden units 0.2, 0.3 and 0.4 of the neurons × probability to drop one 0, 0.1, 0.25
 and 0.5.  About an hour on 2 cores.
-Published: no percentiles of single runs that we know of.
+The probabilities are chosen here.  Published: no percentiles of single runs that we know of.
 """
 
 from ml_collections import ConfigDict

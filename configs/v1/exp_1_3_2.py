@@ -4,7 +4,7 @@
 
 Baseline 3 with l1, l2 or max of 0.01, 0.1 or 1 on the hidden and the output layer; hidden units 0.2, 0.3 and 0.4 of the
 neurons; 10 seeds, 5000 epochs.  About two hours on 2 cores.
-Published: no percentiles of single runs that we know of.
+Strengths and sizes are chosen here: published is only which penalties.  Published: no percentiles of single runs that we know of.
 """
 
 from ml_collections import ConfigDict

@@ -47,6 +47,7 @@ def base() -> ConfigDict:
     config.data.simulated.noise = "poisson"  # poisson or gamma
     config.data.simulated.mean_rate = 2.0
     config.data.simulated.units = 9
+    config.data.simulated.hidden = 0.2  # hidden units between these and the neurons, a fraction of the neurons
     config.data.simulated.seed = 0  # region k is simulated from seed + k
 
     config.model = ConfigDict()
@@ -181,9 +182,9 @@ def ndn3(config: ConfigDict) -> None:
                 group.initial_y_offset = 2.0
 
 
-def choose(preset: str, define: Callable[[ConfigDict], None]) -> ConfigDict:
-    """The config that `define` makes of the base, under a preset: thesis (as it is), quick or ndn3."""
-    change = select_preset(preset, {"thesis": None, "quick": quick, "ndn3": ndn3})
+def choose(preset: str, define: Callable[[ConfigDict], None], **presets: Callable[[ConfigDict], None]) -> ConfigDict:
+    """The config that `define` makes of the base, under a preset: thesis (as it is), quick, ndn3 or one more."""
+    change = select_preset(preset, {"thesis": None, "quick": quick, "ndn3": ndn3, **presets})
     config = base()
     define(config)
     if change is not None:

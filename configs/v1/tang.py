@@ -1,107 +1,168 @@
-"""Macaque V1 responses to binary patterns: how families of models compare on a recording that anyone can fit.
-
-    python launch.py --config=configs/v1/tang.py --config.data.dir=FOLDER          all families: an hour on 2 cores
-    python launch.py --config=configs/v1/tang.py:choose --config.data.dir=FOLDER   what the CNN was chosen by
-
-FOLDER/region1 holds calcium responses of 4 neurons to 9500 patterns of 20×20 pixels (Tang et al. 2018) in the layout of
-v1models/data.py, with a fixed split of 80 and 20 %.  Responses can be slightly negative: Gaussian noise, each neuron
-divided by its deviation.  The learning rate falls to 0 over a fixed number of epochs; nothing is stopped early.
-
-Validation correlation, mean of neurons (neuron 0 to 3), medians over seeds; a CNN fitted in PyTorch: .753.
-
-    cnn (32 and 64 filters), 2 seeds    .751 (.735 .739 .764 .764), mean prediction of the seeds .756
-    cnn (24 and 32 filters), 3 seeds    .749 (.735 .739 .762 .766), mean prediction of the seeds .759
-    hsm                                 .635 (.615 .600 .641 .680)
-    lnln                                .535 (.517 .550 .515 .552)
-    ln                                  .328 (.325 .356 .301 .332)
-
-The last four were stopped by a tenth of the training images.  On the inner split the wider CNN reached .755, the
-narrower .744 with dropout 0.3, .742 with 0.5 and .727 with 0.7.
+"""DOC
 """
+
+import math
 
 from ml_collections import ConfigDict
 
-from configs.v1.suite import add_alternative, base, dense, hsm_layers, layer, quick, set_layers
+from configs.v1.suite import add_alternative, base, hsm_layers, layer, quick, set_layers
 from runtime.config import select_preset
 
-# Small models take larger and more steps.
-SIMPLE = (("optimisation.learning_rate", 5e-3), ("fit.epochs", 120), ("optimisation.schedule_steps", 120 * 60))
-FAMILIES = (
-    ("cnn", ()),
-    ("ln", (("model.use", "ln"),)),
-    ("lnln", (("model.use", "lnln"),)),
-    ("hsm", (("model.use", "hsm"), *SIMPLE)),
-    ("convdog", (("model.use", "convdog"), *SIMPLE)),
-    ("separable", (("model.use", "separable"),)),
-    ("klindt", (("model.use", "klindt"),)),
-)
+ROWS, INNER = 7600, 1 / 7  # training images, and the part of them that choices are made on
+BATCH = 128
+# Epochs and learning rate of each family, and its seeds.
+FAMILIES = {
+    "cnn": (30, 2e-3, 5),
+    "separable": (20, 2e-3, 3),
+    "convolution": (20, 2e-3, 3),
+    "convdog": (40, 5e-3, 3),
+    "hsm": (60, 3e-2, 3),
+    "lnln": (30, 2e-3, 3),
+    "ln": (30, 2e-3, 3),
+    "ridge": (30, 2e-3, 3),
+    "klindt": (15, 2e-3, 2),
+}
+# What the network of the family `cnn` was chosen from, each fitted for 14 epochs.
+CANDIDATES = {
+    "one_pooled": {"convolutions": ((24, 7), (48, 3)), "hidden": 0},
+    "one_pooled_hidden": {"convolutions": ((24, 7), (48, 3))},
+    "wide_first": {"convolutions": ((24, 7), (48, 3), (64, 3)), "hidden": 0},
+    "same_padding": {"padding": "SAME", "hidden": 0},
+    "same_padding_hidden": {"padding": "SAME"},
+    "three": {"hidden": 0},
+    "three_hidden": {},
+    "three_hidden_half": {"dropout": 0.5},
+    "four_hidden": {"convolutions": ((24, 5), (48, 3), (48, 3), (64, 3)), "pooled": (0, 2)},
+}
 
 
 def get_config(preset: str = "families") -> ConfigDict:
-    """Presets: families (on the validation set), choose (the CNN on a seventh of the training set) and quick."""
+    """Presets: families (scored on the validation set), choose (candidates, on a part of the training set), quick."""
     config = base()
     define(config)
-    select_preset(preset, {"families": lambda config: None, "choose": choose, "quick": quick})(config)
+    select_preset(preset, {"families": families, "choose": choose, "quick": shortened})(config)
     return config
 
 
-def choose(config: ConfigDict) -> None:
-    """Score on an inner split of the training images, so that the validation set chooses nothing."""
-    config.seeds = (0,)
-    config.data.inner_split = 1 / 7
-    config.sweep.runs = ()
-    config.optimisation.schedule_steps = 30 * 51
-    config.sweep.grid = (("model.layer1.features", (32, 64)), ("model.layer1.dropout", (0.3, 0.5, 0.7)))
-
-
 def define(config: ConfigDict) -> None:
-    config.seeds = (0, 1, 2)
     config.data.responses = "neuron_deviation"
     config.data.simulated.update({"neurons": 4, "size": 20, "kind": "energy"})
-    config.optimisation.update({"noise": "gaussian", "batch_size": 128})
-    # The learning rate falls to 0 over all epochs, of 60 batches each.
-    config.optimisation.update({"schedule": "cosine", "schedule_steps": 30 * 60, "learning_rate": 2e-3})
-    config.fit.update({"epochs": 30, "log_every": 1})
-    rectified = {"activation": "relu", "weight_initialiser": "he_normal", "bias": False, "batch_norm": True}
-    neurons = layer("Dense", fraction=1.0, weight_initialiser="lecun_normal")
-    cnn = layer("Convolution", features=32, width=7, padding="VALID", pool=2, **rectified)
-    set_layers(config, cnn, layer("Convolution", features=64, width=3, pool=2, dropout=0.3, **rectified), neurons)
-    add_alternative(config, "ln", layer("Dense", fraction=1.0, penalties={"d2x": 0.1, "l1": 0.01}))
-    add_alternative(config, "lnln", dense(features=16, penalties={"d2x": 0.1, "l1": 0.003}), neurons)
-    add_alternative(config, "hsm", *hsm_layers(gaussians=20, fraction=5.0)[:2], neurons)
+    config.optimisation.update({"noise": "gaussian", "batch_size": BATCH, "schedule": "cosine", "schedule_steps": 1})
+    config.fit.log_every = 2
+    set_layers(config, *cnn())
+    for name, layers in architectures().items():
+        add_alternative(config, name, *layers)
+
+
+def convolution(features: int, width: int, **options) -> ConfigDict:
+    """A convolution with batch normalisation and, unless said otherwise, rectification."""
+    start = {"activation": "relu", "weight_initialiser": "he_normal", "bias": False, "batch_norm": True}
+    return layer("Convolution", features=features, width=width, **{**start, **options})
+
+
+def readout(kind: str = "Dense", **options) -> ConfigDict:
+    """The neurons: weights of the layer before, then a softplus, which keeps the many small responses small."""
+    start = {"activation": "softplus", "weight_initialiser": "lecun_normal"}
+    return layer(kind, fraction=1.0, **{**start, **options})
+
+
+def cnn(
+    convolutions: tuple = ((24, 5), (48, 3), (64, 3)),
+    pooled: tuple = (0, 1),
+    padding: str = "VALID",
+    hidden: int = 64,
+    dropout: float = 0.3,
+    output: str = "softplus",
+) -> tuple:
+    """Convolutions of (features, width), some of them pooled, a hidden layer where it has units, and the neurons.
+
+    The padding is the first convolution's; dropout acts on the last one and on the hidden layer.
+    """
+    last = len(convolutions) - 1
+    layers = [
+        convolution(
+            features,
+            width,
+            padding="SAME" if index else padding,
+            pool=2 if index in pooled else 1,
+            dropout=dropout if index == last else 0.0,
+        )
+        for index, (features, width) in enumerate(convolutions)
+    ]
+    if hidden:
+        start = {"activation": "relu", "weight_initialiser": "he_normal", "bias": False, "batch_norm": True}
+        layers.append(layer("Dense", features=hidden, dropout=dropout, **start))
+    return (*layers, readout(activation=output))
+
+
+def architectures() -> dict[str, tuple]:
+    """Layers of every family."""
     gaussians = {"features": 9, "width": 7, "stride": 2, "activation": "relu"}
-    add_alternative(
-        config,
-        "convdog",
-        layer("ConvolutionalDifferenceOfGaussians", **gaussians),
-        dense(features=20, penalties={"l2": 0.1}, dropout=0.3),
-        neurons,
-    )
-    sep = layer("Factorised", fraction=1.0, normalisation="features", penalties={"l1": 0.003})
-    add_alternative(config, "separable", cnn, layer("Convolution", features=32, width=3, **rectified), sep)
     small = {"weight_initialiser": "truncated_normal", "weight_scale": 0.01}
-    convolution = {"features": 48, "bias": False, "batch_norm": True, **small}
-    add_alternative(
-        config,
-        "klindt",
-        layer(
-            "Convolution",
-            width=13,
-            padding="VALID",
-            activation="softplus",
-            penalties={"smoothness": 0.003},
-            **convolution,
+    sparse = {"penalties": {"group_sparsity": 0.0025}, **small}
+    mask = {"positive": "both", "positivity": "absolute", "penalties": {"product_l1": 0.0003}, **small}
+    smooth = {"penalties": {"smoothness": 0.0003}, **small}
+    return {
+        "cnn": cnn(),
+        "klindt": (
+            convolution(48, 13, padding="VALID", activation="softplus", **smooth),
+            convolution(48, 3, activation="softplus", **sparse),
+            convolution(48, 3, activation="linear", **sparse),
+            readout("Factorised", **mask),
         ),
-        layer("Convolution", width=3, activation="softplus", penalties={"group_sparsity": 0.025}, **convolution),
-        layer("Convolution", width=3, penalties={"group_sparsity": 0.025}, **convolution),
-        layer(
-            "Factorised",
-            fraction=1.0,
-            activation="softplus",
-            positive="both",
-            positivity="absolute",
-            penalties={"product_l1": 0.03},
-            **small,
+        "separable": (
+            convolution(24, 5, padding="VALID", pool=2),
+            convolution(48, 3),
+            readout("Factorised", normalisation="features", penalties={"l1": 0.0003}),
         ),
+        "convolution": (convolution(24, 5, padding="VALID", pool=2, dropout=0.3), readout()),
+        "convdog": (
+            layer("ConvolutionalDifferenceOfGaussians", **gaussians),
+            layer("Dense", features=20, activation="softplus", penalties={"l2": 0.01}),
+            readout(),
+        ),
+        "hsm": (*hsm_layers(gaussians=20, fraction=5.0)[:2], readout()),
+        "lnln": (layer("Dense", features=32, activation="softplus", penalties={"d2x": 0.003, "l1": 0.0003}), readout()),
+        "ln": (readout(penalties={"d2x": 0.001, "l1": 0.001}),),
+        "ridge": (readout(activation="linear", penalties={"l2": 0.1}),),
+    }
+
+
+def regime(name: str, epochs: int, rate: float, rows: int = ROWS) -> tuple:
+    """Changes that fit the architecture `name` for so many epochs of `rows` training images, the rate falling to 0."""
+    return (
+        ("model.use", name),
+        ("fit.epochs", epochs),
+        ("optimisation.learning_rate", rate),
+        ("optimisation.schedule_steps", epochs * math.ceil(rows / BATCH)),
     )
-    config.sweep.runs = FAMILIES
+
+
+def families(config: ConfigDict) -> None:
+    """Every family with what was chosen for it, scored on the validation set."""
+    config.sweep.runs = tuple(
+        (name, (*regime(name, epochs, rate), ("seeds", tuple(range(seeds)))))
+        for name, (epochs, rate, seeds) in FAMILIES.items()
+    )
+
+
+def choose(config: ConfigDict) -> None:
+    """Candidates and families on an inner split of the training images: the validation set chooses nothing."""
+    config.seeds = (0,)
+    config.data.inner_split = INNER
+    rows = ROWS - round(INNER * ROWS)
+    for name, options in CANDIDATES.items():
+        add_alternative(config, name, *cnn(**options))
+    config.sweep.runs = tuple(
+        (name, regime(name, *numbers, rows))
+        for name, numbers in (
+            *((name, (14, 2e-3)) for name in CANDIDATES),
+            *((name, (epochs, rate)) for name, (epochs, rate, _) in FAMILIES.items()),
+        )
+    )
+
+
+def shortened(config: ConfigDict) -> None:
+    """Every family on a small simulated population, to look at the page."""
+    families(config)
+    quick(config)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from analysis import physiology, power
-from analysis.synthetic import SHORT, Planted, make_recording
+from analysis.synthetic import SHORT, Planted, autoregressive_noise, make_recording
+from analysis.timescale import Periods
 
 STRONG = {
     "frequency rises with contrast": 25,
     "transient grows with contrast": 4,
-    "momentum lags state": 3,
+    "inhibition lags excitation": 3,
     "variability is quenched": 0.8,
     "channels are synchronised": 0.6,
     "collinear pairs synchronise more": 0.9,
@@ -77,6 +78,49 @@ def test_collinear_check_has_a_direction():
     assert more.found == pytest.approx(1 - less.found)
 
 
+LONG = Periods(10, 20, 6000, 20)
+
+
+def efficiency(correlations, channels=6, seed=0, periods=LONG):
+    """The check on AR(1) traces of a model and of its control; of correlation φ, τ is (1 + φ) / (1 - φ)."""
+    shape = (periods.total, 4, channels)
+    traces = [
+        autoregressive_noise(np.random.default_rng([seed, place]), shape, phi) for place, phi in enumerate(correlations)
+    ]
+    return physiology.samples_more_efficiently(*traces, periods)
+
+
+def test_efficiency_is_the_ratio_of_autocorrelation_times():
+    found = efficiency((0.5, 0.95))  # τ of 3 and 39
+    assert found.found == pytest.approx(13, rel=0.1) and found.low < 13 < found.high
+    assert found.verdict == "pass" and found.p_value < 0.025
+    found = efficiency((0.5, 0.9))  # τ of 3 and 19
+    assert found.found == pytest.approx(19 / 3, rel=0.1) and found.verdict == "fail" and found.p_value > 0.5
+    found = efficiency((0.9, 0.9))
+    assert found.low < 1 < found.high and found.verdict == "fail"
+
+
+def test_efficiency_at_the_expected_ratio_seldom_passes():
+    """φ of 0.5 and 29/31 make the ratio exactly 10: the whole interval is above it once in forty times."""
+    verdicts = [efficiency((0.5, 29 / 31), seed=seed, periods=Periods(10, 20, 2000, 20)).verdict for seed in range(40)]
+    assert verdicts.count("pass") <= 4
+
+
+def test_oscillations_count_as_one_step_at_best():
+    alternating = np.tile([1.0, -1.0], LONG.total // 2)[:, None, None] * np.ones((1, 2, 3))
+    noise = np.random.default_rng(7).normal(size=(LONG.total, 2, 3))
+    control = autoregressive_noise(np.random.default_rng(8), noise.shape, 0.9)
+    found = physiology.samples_more_efficiently(alternating + 0.1 * noise, control, LONG)
+    assert found.found == pytest.approx(19, rel=0.15)
+
+
+def test_efficiency_needs_a_control_and_channels():
+    traces = np.random.default_rng(9).normal(size=(LONG.total, 2, 1))
+    for state, control, reason in ((traces, None, "no control by Langevin"), (traces, traces, "fewer than 2 channels")):
+        found = physiology.samples_more_efficiently(state, control, LONG)
+        assert found.verdict == "not tested" and reason in found.reason
+
+
 def test_activity_false_positives_table():
     found = power.activity_false_positives(neurons=100)
     assert found["corrected, p < 0.05"] < 0.15
@@ -85,5 +129,9 @@ def test_activity_false_positives_table():
 
 
 def test_the_table_prints_as_markdown():
-    rows = power.detection_table(2, names=("momentum lags state (unrelated momentum)",))
-    assert power.markdown_table(rows).splitlines()[2].startswith("| momentum lags state (unrelated momentum) | absent")
+    rows = power.detection_table(2, names=("inhibition lags excitation (unrelated momentum)",))
+    assert (
+        power.markdown_table(rows)
+        .splitlines()[2]
+        .startswith("| inhibition lags excitation (unrelated momentum) | absent")
+    )

@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+from analysis.pipeline import analyse
 from nrf import update
 from nrf.diagnostics import diagnose
 from nrf.experiments import record
@@ -141,16 +143,46 @@ def test_a_run_goes_on_only_with_the_config_it_began_with(finished):
         train(tiny("--config.train.batch=16"), finished)
 
 
-def test_four_devices_compute_what_one_does(tmp_path):
-    shorter = ("--config.train.updates=3", "--config.log.every=1")
-    runs = {}
-    for count in (1, 4):
-        done = launch(f"--workdir={tmp_path / str(count)}", *shorter, num_devices=count)
-        assert done.returncode == 0, done.stderr
-        assert f"{count} × cpu" in done.stdout
-        runs[count] = leaves(tmp_path / str(count), 3)
-    for name, array in runs[1].items():
-        np.testing.assert_allclose(runs[4][name], array, rtol=1e-5, atol=1e-5, err_msg=name)
+FEW = ("--config.train.updates=3", "--config.log.every=1")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Three updates on one device in one process."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    done = launch(f"--workdir={folder}", *FEW)
+    assert done.returncode == 0, done.stderr
+    return leaves(folder, 3)
+
+
+def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]):
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_four_devices_compute_what_one_does(alone, tmp_path):
+    done = launch(f"--workdir={tmp_path}", *FEW, num_devices=4)
+    assert done.returncode == 0, done.stderr
+    assert "4 × cpu" in done.stdout
+    assert_equal(leaves(tmp_path, 3), alone)
+
+
+@pytest.mark.slow
+def test_two_processes_compute_what_one_does(alone, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    processes = []
+    for number in range(2):
+        job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
+        command = [*LAUNCH, f"--workdir={tmp_path}", *FEW]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        processes.append(subprocess.Popen(command, cwd=REPOSITORY, env=environment() | job, **pipes))
+    for process in processes:
+        text, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, text
+        assert "2 × cpu in 2 processes" in text
+    assert_equal(leaves(tmp_path, 3), alone)
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
@@ -168,7 +200,7 @@ def test_every_field_of_the_config_is_read(tmp_path):
         if name not in ("name", "gradient_clip"):
             chosen = ReadRecorder(tiny(f"--config.sampler.name={name}"), read=recorder._read)
             update.read_sampler(chosen, trainer.model, clamp_image=False)
-    later = ("visualise.", "record.", "diagnose.")  # read by the stages of their own, tested below
+    later = ("visualise.", "record.", "analyse.", "diagnose.")  # read by the stages of their own, tested below
     assert [field for field in recorder.unread() if not field.startswith(later)] == []
 
 
@@ -179,9 +211,10 @@ def test_the_stages_after_training_read_their_groups(tmp_path):
     visualise(recorder, tmp_path)
     record(recorder, tmp_path)
     record(ReadRecorder(tiny_config(record={"experiments": ("observe",)}), read=recorder._read), tmp_path)
+    analyse(recorder, tmp_path)
     diagnose(recorder, tmp_path)
     unused_sets = ("record.sets.double", "record.sets.long")
-    unread = [f for f in recorder.unread() if f.startswith(("visualise.", "record.", "diagnose."))]
+    unread = [f for f in recorder.unread() if f.startswith(("visualise.", "record.", "analyse.", "diagnose."))]
     assert [field for field in unread if not field.startswith(unused_sets)] == []
 
 

@@ -20,6 +20,7 @@ STAGES = {
     },
     "record": {
         "experiments": ("contrast_and_angle",), "level": "analysis", "layers": (1, 2), "dtype": "float32",
+        "controls": (), "controlled": ("contrast_and_angle",),
         "variables": ("state", "momentum"), "block": 2, "chunk": 16,
         "burn_in": 6, "blank": 20, "stimulus": 24, "blank_after": 14,
         "observe_steps": 20, "num_images": 3, "patch": 1, "batch_steps": 5, "movie": 2, "movie_every": 4,
@@ -28,6 +29,10 @@ STAGES = {
             "double_fewlocs_and_fewerangles": {"distances": (3,), "repeats": 1},
             "long_just_fewangles": {"angles": 2, "repeats": 1},
         },
+    },
+    "analyse": {
+        "layer": None, "compat": False, "level": 0.05, "surrogates": 19, "resamples": 200, "calibrate_at": None,
+        "calibrate_hertz": 40.0,
     },
     "diagnose": {
         "chains": 4, "warmup": 40, "steps": 160, "thin": 2, "chunk": 20, "units": 3, "images": 12, "others": (),

@@ -100,3 +100,19 @@ def test_the_published_regime_is_the_default():
     sizes = {run.config.optimisation.batch_size: run.config.fit.epochs
              for run in expand(load_config(str(REPOSITORY / "configs/v1/exp_1_2_6.py")))}  # fmt: skip
     assert sizes[2] == sizes[16] == 5000 and sizes[128] == 40000 and len(sizes) == 9
+
+
+def test_rates_of_the_real_recording_fall_to_zero_with_the_last_update(shared):
+    rows = len(np.load(shared / "data" / "v1" / "tang2018_patterns" / "region1" / "training_set.npy"))
+    path = REPOSITORY / "configs" / "v1" / "tang.py"
+    for preset, count in (("", rows), (":choose", rows - round(rows / 7))):
+        runs = [run.config for run in runs_of(path, preset)]
+        assert all(config.data.inner_split == (1 / 7 if preset else 0.0) for config in runs)
+        for config in runs:
+            batches = -(-count // config.optimisation.batch_size)
+            assert config.optimisation.schedule_steps == config.fit.epochs * batches
+    # What is scored on the validation set was scored on the inner split, but for seeds and updates an epoch.
+    scored, chosen = ({run.name: run.config for run in runs_of(path, preset)} for preset in ("", ":choose"))
+    for name, config in scored.items():
+        assert config.alternatives[name] == chosen[name].alternatives[name]
+        assert config.fit.epochs == chosen[name].fit.epochs

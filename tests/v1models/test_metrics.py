@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from v1models import metrics
+from v1models import data, metrics, runs
 
 
 def _population(seed=0, repeats=200, images=60, neurons=3, noise=1.0):
@@ -97,3 +97,22 @@ def test_bits_per_spike():
 def test_one_repeat_has_no_ceiling():
     with pytest.raises(ValueError, match="at least 2"):
         metrics.oracle_correlation(np.zeros((1, 5, 2)))
+
+
+def test_ceilings_of_the_recordings_agree_with_their_statistics(shared, tmp_path):
+    reference = np.load(shared / "reference" / "ndn3" / "real_data_stats.npz")
+    # The recordings here lack their training images, which ceilings do not read.
+    for region in (1, 2, 3):
+        recorded, folder = shared / "data" / "v1" / "antolik2016" / f"region{region}", tmp_path / f"region{region}"
+        folder.mkdir()
+        for file in recorded.iterdir():
+            (folder / file.name).symlink_to(file)
+        np.save(folder / "training_inputs.npy", np.zeros((len(np.load(folder / "training_set.npy")), 961)))
+    # Pooled, regions of 10, 8 and 12 repeats lie in one array with NaN where there is nothing.
+    pooled = data.normalise(data.load_regions(tmp_path, (1, 2, 3)), "none", "neuron_deviation")
+    assert pooled.trials.shape == (12, 150, 103 + 55 + 102)
+    table = runs.ceiling_table(pooled.validation_responses, pooled.trials)
+    of_region = np.split(table["oracle_correlation"], [103, 103 + 55])
+    for region, ours, mean in zip((1, 2, 3), of_region, (0.39968, 0.32892, 0.36853), strict=True):
+        np.testing.assert_allclose(ours, reference[f"region{region}_oracle_loo_per_neuron"], rtol=1e-6)
+        np.testing.assert_allclose(ours.mean(), mean, atol=5e-6)

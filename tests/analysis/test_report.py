@@ -1,0 +1,157 @@
+"""The report of an analysed run: made from files alone, complete, self-contained, and open about what is missing."""
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from analysis.report import flags, summarise, write_report
+from analysis.report_page import verdict_table
+from analysis.report_sections import CAPTIONS, SECTIONS, short
+from runtime.config import ConfigError, flatten, load_config
+from tests.analysis import fabricated
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A fabricated run with its report."""
+    folder = fabricated.fabricate(
+        tmp_path_factory.mktemp("runs") / "made <up>", channels=3, size=8, contrasts=4, names=("just_angle",)
+    )
+    write_report(folder, fabricated.LAYER)
+    return folder
+
+
+class Page(HTMLParser):
+    """Collects what a page refers to and whether its tags are closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.sources, self.open, self.ids = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values["href"]] if "href" in values else []
+        self.sources += [values["src"]] if "src" in values else []
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def text_of(folder):
+    return (folder / "report.html").read_text()
+
+
+def words(text):
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r'src="[^"]*"', "", text))))
+
+
+def test_page_is_whole_and_needs_nothing_else(run):
+    text = text_of(run)
+    page = Page(text)
+    assert page.open == []
+    assert all(source.startswith(("data:image/png;base64,", "data:image/gif;base64,")) for source in page.sources)
+    assert not re.search(r"https?://|<script|@import|url\(", text.split("</style>")[0])
+    local = [link for link in page.links if not link.startswith("#")]
+    assert local and all((run / link).is_file() for link in local)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert "made &lt;up&gt;" in text and "made <up>" not in text
+
+
+def test_every_figure_is_there_with_its_caption(run):
+    figures = sorted(path.stem for path in (run / "analysis/layer1/figures").glob("*.png"))
+    assert {path.stem for path in (run / "analysis/layer1/figures").glob("*.svg")} == set(figures)
+    text = text_of(run)
+    assert text.count("data:image/png") == len(figures) and text.count("data:image/gif") == 1
+    assert text.count("<figcaption>") == len(figures) + 1
+    said = words(text)
+    # The first words of every caption, up to what is filled in.
+    assert all(caption.split("{")[0][:60] in said for caption, _ in CAPTIONS.values())
+    assert not re.search(r"\{[a-z]+\}", said.split("How to do it again")[0])
+
+
+def test_verdicts_stand_first_and_are_said_in_words(run):
+    said = words(text_of(run))
+    headings = [html.unescape(h) for h in re.findall(r"<h2>(.*?)</h2>", text_of(run))]
+    assert headings[:2] == ["Verdicts", "What could not be tested or shown"]
+    assert [h for h in headings if h in {section.title for section in SECTIONS}] == [s.title for s in SECTIONS]
+    assert "4 checks against physiology: 2 passed" in said
+    assert said.count("✓ pass") == 2 + 2 and said.count("✗ fail") == 1 + 2 and said.count("– not tested") == 1
+    assert "no stimulus was shown twice" in said
+    assert "17 steps = 70 ms" in said and "trained for 300 updates" in said and "level 'analysis'" in said
+
+
+def test_a_check_that_a_control_passes_is_marked():
+    rows = fabricated.checks()
+    table = verdict_table(rows)
+    marked = re.findall(r'class="warn">(.*?)</span>', table)
+    # The failed check whose control passes is no claim and needs no mark.
+    assert len(marked) == 1 and "langevin" in marked[0]
+    assert "1 passed in a control as well (onset transient grows with contrast)" in summarise({}, rows)
+    alone = summarise({}, [fabricated.check_row("lag", 3.0, "pass")])
+    assert "No control was tested for lag" in alone
+    assert summarise({}, []) == "No check against physiology was made."
+
+
+def test_text_of_results_is_escaped():
+    row = fabricated.check_row("a<b>", 1.0, "pass", reason="<script>", **{"c&d": fabricated.check_row("", 1.0, "fail")})
+    table = verdict_table([row])
+    assert "<script>" not in table and "a&lt;b&gt;" in table and "c&amp;d" in table
+
+
+def test_what_is_missing_is_said_with_the_reason(tmp_path):
+    run = fabricated.fabricate(tmp_path / "run", channels=2, size=6, contrasts=4, names=("just_angle",))
+    folder = run / "analysis" / "layer1"
+    for path in folder.glob("*.npz"):
+        if path.stem not in ("oscillations", "lag"):
+            path.unlink()
+    (folder / "lag.npz").write_bytes(b"torn")
+    (run / "diagnostics.json").unlink()
+    (folder / "checks.json").unlink()
+    about = json.loads((folder / "about.json").read_text())
+    about["skipped"] = {"spectra": "its stimulus is shorter than 16 steps"}
+    (folder / "about.json").write_text(json.dumps(about))
+    write_report(run, 1)
+    said = words(text_of(run))
+    listed = words(text_of(run).split("shown</h2>")[1].split("<h2>")[0])
+    assert "its stimulus is shorter than 16 steps" in listed and "activity just angle the step was not run" in listed
+    assert "lag.npz cannot be read" in said and "no diagnostics.json" in said and "left no checks.json" in said
+    assert said.count("Not shown:") == len(SECTIONS) - 1 + 3  # all but one; activity, movie and diagnostics
+    assert [path.stem for path in (folder / "figures").glob("*.png")] == ["frequency_power"]
+
+
+def test_one_channel_and_one_contrast_are_reported(tmp_path):
+    run = fabricated.fabricate(tmp_path / "run", channels=1, size=5, contrasts=1, names=("contrast_and_angle",))
+    write_report(run, 1)
+    said = words(text_of(run))
+    assert "the layer has one channel, so that there are no pairs" in said and "1 channel of 5×5" in said
+    assert Page(text_of(run)).open == []
+
+
+def test_a_layer_that_was_not_analysed_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no analysis of layer 3; run the stage 'analyse'"):
+        write_report(tmp_path, 3)
+
+
+def test_flags_of_the_report_give_the_config_back():
+    path = REPOSITORY / "configs" / "nrflv.py"
+    config = load_config(f"{path}:thesis", ["seed=7", "sampler.sghmc.temperature=0.1,0.2,0.3"])
+    flat = flatten(json.loads(json.dumps(config.to_dict())))
+    again = load_config(f"{path}", flags(flat))
+    assert flatten(json.loads(json.dumps(again.to_dict()))) == flat
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.123456, "0.123"), (-2, "−2"), (None, "–"), (np.nan, "–"), (1e-7, "1e−07"), (12345.6, "12,346")],
+)
+def test_numbers_are_short(value, text):
+    assert short(value) == text

@@ -1,0 +1,230 @@
+"""Controls differ from the experiment by what they say and by nothing else."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nrf import controls, experiments
+from nrf.trained import read_trained
+from runtime.config import ConfigError, RunError
+from runtime.recordings import RecordingError, open_recording
+from tests.nrf.trained_run import QUICK, make_run, tiny_config
+
+NAME = "contrast_and_angle"
+compiled = functools.partial(jax.jit, compiler_options=QUICK)
+
+
+def tune_cheaply(patch):
+    patch.setattr(jax, "jit", compiled)
+    patch.setattr(controls, "CHAINS", 4)
+    patch.setattr(controls, "STEPS", 150)
+    patch.setattr(controls, "FACTORS", (0.25, 1.0, 4.0, 16.0, 64.0))
+
+
+@pytest.fixture(autouse=True)
+def quick_compilation(monkeypatch):
+    tune_cheaply(monkeypatch)
+
+
+def config_with(names=("langevin", "shuffled_weights"), sampler=None, **record):
+    record = {"layers": (1,), "movie": 0, "controls": names, "controlled": (NAME, "just_angle"), **record}
+    return tiny_config(record=record, sampler=sampler or {})
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A run recorded with both default controls."""
+    with pytest.MonkeyPatch.context() as patch:
+        tune_cheaply(patch)
+        folder = make_run(tmp_path_factory.mktemp("controlled") / "run", config_with())
+        made = experiments.record(config_with(), folder)
+    assert list(made) == [NAME, f"{NAME}@langevin", f"{NAME}@shuffled_weights"]
+    return folder
+
+
+def test_permuted_tensors_keep_their_entries():
+    tree = {"a": jnp.arange(24.0).reshape(2, 3, 4), "b": {"c": jnp.arange(10.0), "d": jnp.ones(3)}}
+    found = controls.permute_entries(tree, 0)
+    for before, after in zip(jax.tree.leaves(tree), jax.tree.leaves(found), strict=True):
+        assert before.shape == after.shape
+        np.testing.assert_array_equal(np.sort(after, axis=None), np.sort(before, axis=None))
+    assert not np.array_equal(found["a"], tree["a"]) and not np.array_equal(found["b"]["c"], tree["b"]["c"])
+    again, other = controls.permute_entries(tree, 0), controls.permute_entries(tree, 1)
+    np.testing.assert_array_equal(again["a"], found["a"])
+    assert not np.array_equal(other["a"], found["a"])
+
+
+def test_shuffled_weights_are_those_of_the_model_in_another_order(recorded):
+    config = config_with(("shuffled_weights",))
+    trained = read_trained(config, recorded)
+    (control,) = controls.make_controls(config, recorded, trained, np.zeros((2, 8, 8, 1), np.float32))
+    changed = 0
+    for before, after in zip(*(jax.tree.leaves(t.weights) for t in (trained, control.trained)), strict=True):
+        assert before.shape == after.shape
+        changed += before.size > 1 and not np.array_equal(before, after)
+    assert changed > 0.3 * len(jax.tree.leaves(trained.weights))
+    assert control.config == config and control.about["seed"] == 0
+
+
+def test_recordings_of_controls_have_the_schema_of_the_experiment(recorded):
+    ordinary = open_recording(recorded, NAME)
+    shuffled = open_recording(recorded, f"{NAME}@shuffled_weights")
+    langevin = open_recording(recorded, f"{NAME}@langevin")
+    assert "control" not in ordinary.about and ordinary.about["batch_steps"] == 5
+    assert shuffled.schema.arrays == ordinary.schema.arrays
+    assert {**shuffled.about, "control": None} == {**ordinary.about, "control": None}
+    assert shuffled.about["control"]["name"] == "shuffled_weights" and shuffled.about["control"]["change"]
+    lost = [name for name in ordinary.names() if name not in langevin.names()]
+    assert lost == ["momentum/1/centre"] and langevin.about["variables"] == ["state"]
+    control, sampler = langevin.about["control"], langevin.about["sampler"]
+    assert sampler["name"] == "langevin" and sampler["step_size"] == control["step_size"] > 0
+    assert sampler["temperature"] == control["temperature"] == 0.001
+    for name in ("images", "sites/1"):
+        np.testing.assert_array_equal(shuffled.read(name), ordinary.read(name))
+    for other in (shuffled, langevin):
+        assert np.abs(other.read("state/1/sites") - ordinary.read("state/1/sites")).max() > 1e-3
+
+
+def test_controls_leave_the_experiment_as_it_is(recorded, tmp_path):
+    folder = make_run(tmp_path / "run", config_with(()))
+    experiments.record(config_with(()), folder)
+    alone, beside = open_recording(folder, NAME), open_recording(recorded, NAME)
+    assert alone.about == beside.about
+    for name in alone.names():
+        np.testing.assert_array_equal(alone.read(name), beside.read(name), err_msg=name)
+
+
+def test_controls_go_on_where_they_stopped_with_the_same_step_size(recorded, monkeypatch):
+    recording = open_recording(recorded, f"{NAME}@langevin")
+    before = {name: recording.read(name) for name in recording.names()}
+    (recording.folder / "blocks" / "00001.json").unlink()
+    monkeypatch.setattr(controls, "tune_step_size", None)
+    ran, run_block = [], experiments.run_block
+    monkeypatch.setattr(
+        experiments, "run_block", lambda job, block: ran.append((job.name, block)) or run_block(job, block)
+    )
+    experiments.record(config_with(), recorded)
+    assert ran == [(f"{NAME}@langevin", 1)]
+    again = open_recording(recorded, f"{NAME}@langevin")
+    for name, values in before.items():
+        np.testing.assert_array_equal(again.read(name), values, err_msg=name)
+    with pytest.raises(RecordingError, match="its about was"):
+        experiments.record(config_with(blank=22), recorded)
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("law") / "run", tiny_config())
+
+
+def trained_and_images(folder, config):
+    images = np.random.default_rng(0).uniform(-1, 1, (16, 8, 8, 1)).astype(np.float32)
+    return read_trained(config, folder), images
+
+
+def test_langevin_has_the_law_of_the_model(small_model):
+    """Means and variances of latents under the tuned step size against the model's own sampler at a small step."""
+    config = config_with()
+    trained, images = trained_and_images(small_model, config)
+    tuned = controls.tune_step_size(config, trained, images)
+    assert tuned.autocorrelation_time >= 1 and tuned.tried[0] == controls.FACTORS[0]
+    moments = []
+    for name, step in (("langevin", tuned.step_size), ("underdamped", 0.1)):
+        options = {"step_size": step, "temperature": 0.001, "bounds": trained.model.bounds[1:]}
+        moments.append(moments_of(trained, images[:4], name, options))
+    (mean, variance), (expected_mean, expected_variance) = moments
+    assert np.abs(mean - expected_mean).mean() < 0.1 * np.sqrt(expected_variance).mean()
+    assert variance.mean() == pytest.approx(expected_variance.mean(), rel=0.05)
+
+
+def moments_of(trained, images, name, options, steps=4000):
+    from nrf.phases import make_gradient_fn, uniform_states
+    from nrf.samplers import make_sampler
+
+    sampler = make_sampler(name, **options)
+    states = (jnp.asarray(images), *uniform_states(jax.random.key(0), trained.model, len(images))[1:])
+
+    @compiled
+    def run(key, weights):
+        gradient_fn = make_gradient_fn(trained.model, weights, states[0])
+
+        def advance(carry, step):
+            state, sums, squares = carry
+            state, _ = sampler.step(jax.random.fold_in(key, step), state, gradient_fn)
+            latent = jnp.where(step >= steps // 5, state.position[0], 0)
+            return (state, sums + latent, squares + latent**2), None
+
+        zero = jnp.zeros_like(states[1])
+        (_, sums, squares), _ = jax.lax.scan(
+            advance, (sampler.init(states[1:], gradient_fn), zero, zero), jnp.arange(steps)
+        )
+        mean = sums / (steps - steps // 5)
+        return mean, squares / (steps - steps // 5) - mean**2
+
+    return (np.asarray(values) for values in run(jax.random.key(1), trained.weights))
+
+
+def test_tuning_is_deterministic_and_takes_a_stable_step(small_model):
+    config = config_with()
+    trained, images = trained_and_images(small_model, config)
+    first, again = (controls.tune_step_size(config, trained, images) for _ in range(2))
+    assert first == again
+    # The curvature of the energy is about 1, so that a step of 2 is unstable.
+    assert 0.02 < first.step_size < 2 and first.step_size in (0.05 * np.array(first.tried))
+
+
+def test_step_sizes_of_layers_keep_their_ratio(small_model, monkeypatch):
+    monkeypatch.setattr(controls, "FACTORS", (0.25, 0.5))
+    config = config_with(sampler={"langevin": {"step_size": (0.01, 0.04, 0.08), "temperature": 0.001}})
+    found = controls.tune_step_size(config, *trained_and_images(small_model, tiny_config())).step_size
+    np.testing.assert_allclose(np.divide(found, found[0]), (1, 4, 8))
+
+
+def test_a_step_size_that_diverges_is_named(small_model, monkeypatch):
+    config = config_with(sampler={"langevin": {"step_size": 0.05, "temperature": 0.001}})
+    trained, images = trained_and_images(small_model, config)
+    broken = jax.tree.map(lambda w: jnp.full_like(w, jnp.nan), trained.weights)
+    with pytest.raises(RunError, match=r"control 'langevin' diverges at 0.25 times config.sampler.langevin.step_size"):
+        controls.tune_step_size(config, trained._replace(weights=broken), images)
+
+
+def test_autocorrelation_time_of_a_known_process():
+    draws = np.random.default_rng(3).standard_normal((20000, 8))
+    for step in range(1, len(draws)):
+        draws[step] += 0.8 * draws[step - 1]
+    times = controls.integrated_autocorrelation_time(draws)
+    assert times.mean() == pytest.approx((1 + 0.8) / (1 - 0.8), rel=0.05)
+    np.testing.assert_array_equal(controls.integrated_autocorrelation_time(np.ones((50, 3))), 1)
+
+
+def test_samplers_without_a_temperature_take_that_of_langevin(tmp_path):
+    sampler = {"name": "sghmc_thesis", "sghmc_thesis": {**tiny_config().sampler.sghmc_thesis, "mass": "circulant"}}
+    config = config_with(("langevin", "diagonal_mass"), variables=("momentum",), sampler=sampler)
+    folder = make_run(tmp_path / "run", config)
+    experiments.record(config, folder)
+    langevin, diagonal = (open_recording(folder, f"{NAME}@{name}") for name in ("langevin", "diagonal_mass"))
+    assert langevin.about["control"]["temperature"] == config.sampler.langevin.temperature
+    assert langevin.about["variables"] == ["state"]
+    assert diagonal.about["sampler"]["mass"] == "diagonal" and "circulant" in diagonal.about["control"]["change"]
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"names": ("langevine",)}, r"record.controls names 'langevine' \(did you mean 'langevin'"),
+        ({"controlled": ("just_angles",)}, r"record.controlled names 'just_angles' \(did you mean 'just_angle'"),
+        ({"names": ("diagonal_mass",)}, "sampler 'underdamped' couples no channels by its mass; leave it out"),
+    ],
+)
+def test_controls_that_mean_nothing_are_refused(small_model, record, message):
+    with pytest.raises(ConfigError, match=message):
+        experiments.record(config_with(**record), small_model)
+
+
+def test_without_a_controlled_experiment_nothing_is_tuned(small_model, monkeypatch):
+    config = config_with(controlled=("observe",))
+    monkeypatch.setattr(controls, "tune_step_size", None)
+    assert controls.make_controls(config, small_model, read_trained(config, small_model), None) == []
