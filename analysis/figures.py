@@ -6,7 +6,6 @@ Sizes are in inches at 100 screen pixels an inch, which a page of 1100 pixels sh
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -204,11 +203,12 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = folder / f"{name}.png", folder / f"{name}.svg"
     partial = folder / f"{name}.partial"
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI)
+    figure.set_dpi(DPI)
+    figure.canvas.draw()
+    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
     # 256 colours are enough for figures of this kind and make a page of them a third as large.
     options = {"method": Image.Quantize.MAXCOVERAGE, "kmeans": 1, "dither": Image.Dither.NONE}
-    Image.open(drawn).convert("RGB").quantize(256, **options).save(partial, format="PNG")
+    picture.quantize(256, **options).save(partial, format="PNG")
     partial.replace(paths[0])
     # The layout is found once: the second file takes half the time, and both look alike.
     figure.set_layout_engine("none")

@@ -297,11 +297,12 @@ def frequency_power(contrasts, means, count, during, outside, scale: TimeScale) 
         note(axis, "no active neuron is matched to its stimulus")
     dress(spread, scale.label("frequency of the oscillation", "Hz"), "neurons × stimuli")
     rate = scale.sampling_rate
-    bins = np.linspace(0, rate / 2, 41)
+    highest = np.nanmax(np.concatenate([during, outside]), initial=0) * rate
+    bins = np.linspace(0, min(rate / 2, max(60.0, 1.1 * highest)), 41)
     for values, colour, label in ((outside, GREY, "outside"), (during, GREEN, "during the stimulus")):
         values = np.asarray(values, float) * rate
         spread.hist(values[np.isfinite(values)], bins=bins, color=colour, alpha=0.6, label=label)
-    spread.set_xlim(0, rate / 2)
+    spread.set_xlim(0, bins[-1])
     if np.size(during) == 0:
         note(spread, "no active neuron is matched to its stimulus")
     else:

@@ -68,7 +68,7 @@ def _trend(name: str, expected: str, unit: str, contrasts, values, level: float)
 
 
 def frequency_rises_with_contrast(
-    field, contrasts, periods: Periods, scale: TimeScale | None = None, band=(15.0, 100.0), level: float = 0.05
+    field, contrasts, periods: Periods, scale: TimeScale | None = None, band=(5.0, 100.0), level: float = 0.05
 ) -> Check:
     """Check that the peak frequency of the local field potential rises with contrast (Ray & Maunsell 2010).
 

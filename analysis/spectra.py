@@ -171,7 +171,7 @@ def peak_frequency(
 
 
 def driven_peak_frequency(
-    field, periods: Periods, scale: TimeScale | None = None, band: tuple[float, float] = (15.0, 100.0)
+    field, periods: Periods, scale: TimeScale | None = None, band: tuple[float, float] = (5.0, 100.0)
 ) -> np.ndarray:
     """Return the frequency (hertz) at which the stimulus raises power the most, NaN where it raises none.
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from analysis import statistics
-from analysis.orientation import MATCH_DISTANCE
+from analysis.orientation import match_angles
 
 DURING, OUTSIDE = 0, 1
 SITE_OFFSETS = (-15, -13, -11, -9, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15)
@@ -143,39 +143,43 @@ def sites_along(angle: float, size: int = 32, offsets: tuple[int, ...] = SITE_OF
     return places[((places >= 0) & (places < size)).all(axis=1)]
 
 
-def against_orientation_difference(groups: Groups, stimulus_angles, preferred) -> dict[str, np.ndarray]:
+def against_orientation_difference(
+    groups: Groups, stimulus_angles, preferred, matched=None, period=None
+) -> dict[str, np.ndarray]:
     """Select pairs of overlapping receptive fields by the angle between their preferences.
 
     Args:
         groups: keys (stimulus group, period, channel A, channel B).
         stimulus_angles: (stimulus groups,) radian.
         preferred: (channels,) preferred angles, NaN for untuned channels.
+        matched: (channels, stimulus groups) bool, the channel prefers the stimulus; within 10° by default.
+        period: (channels,) radian, after which a preference repeats (π for orientations); of a pair, the larger one
+            counts. 2π by default.
 
     Returns:
         dict of x (angle between the preferences) and y (amplitude) of pairs of different channels during the stimulus,
-        with `aligned` bool: both preferences within 10° of the stimulus.
+        with `aligned` bool: both prefer the stimulus.
     """
-    group, period, a, b = groups.keys.astype(int).T
-    preferred, angle = np.asarray(preferred, float), np.asarray(stimulus_angles, float)[group]
-    keep = (period == DURING) & (a != b) & np.isfinite(preferred[a]) & np.isfinite(preferred[b])
-
-    def near(channel):
-        return statistics.circular_distance(preferred[channel], angle) < MATCH_DISTANCE
-
+    group, when, a, b = groups.keys.astype(int).T
+    preferred, stimulus_angles = np.asarray(preferred, float), np.asarray(stimulus_angles, float)
+    if matched is None:
+        matched = match_angles(preferred, stimulus_angles)
+    turn = np.full(len(preferred), 2 * np.pi) if period is None else np.asarray(period, float)
+    keep = (when == DURING) & (a != b) & np.isfinite(preferred[a]) & np.isfinite(preferred[b])
     return {
-        "x": statistics.circular_distance(preferred[a], preferred[b])[keep],
+        "x": statistics.circular_distance(preferred[a], preferred[b], np.maximum(turn[a], turn[b]))[keep],
         "y": groups.amplitude[keep],
-        "aligned": (near(a) & near(b))[keep],
+        "aligned": (matched[a, group] & matched[b, group])[keep],
         "rows": np.flatnonzero(keep),
     }
 
 
 def against_distance_of_patches(
-    groups: Groups, static_angles, mobile_angles, offsets, preferred
+    groups: Groups, static_angles, mobile_angles, offsets, preferred, matched=None
 ) -> dict[str, np.ndarray]:
     """Select pairs at the static and the mobile patch by the distance of the patches.
 
-    Both channels must prefer the static angle (within 10°). `collinear` compares the two angles only: the mobile
+    Both channels must prefer the static angle. `collinear` compares the two angles only: the mobile
     patch of the stimulus set always lies on the long axis of the static one. Pairs of a channel with itself at the
     other site are kept.
 
@@ -184,29 +188,27 @@ def against_distance_of_patches(
         static_angles, mobile_angles: (stimulus groups,) radian.
         offsets: (stimulus groups, 2) pixels.
         preferred: (channels,) preferred angles, NaN for untuned channels.
+        matched: (channels, stimulus groups) bool, the channel prefers the static angle; within 10° by default.
 
     Returns:
         dict of x (distance, pixels), y (amplitude), `collinear` bool and the rows of `groups`.
     """
     group, period, mobile, static = groups.keys.astype(int).T
-    angle = np.asarray(static_angles, float)[group]
-
-    def near(channel):
-        return (
-            np.nan_to_num(statistics.circular_distance(np.asarray(preferred, float)[channel], angle), nan=np.inf)
-            < MATCH_DISTANCE
-        )
-
-    keep = (period == DURING) & near(mobile) & near(static)
+    angles = np.asarray(static_angles, float)
+    if matched is None:
+        matched = match_angles(preferred, angles)
+    keep = (period == DURING) & matched[mobile, group] & matched[static, group]
     return {
         "x": np.hypot(*np.asarray(offsets, float)[group].T)[keep],
         "y": groups.amplitude[keep],
-        "collinear": np.isclose(angle, np.asarray(mobile_angles, float)[group])[keep],
+        "collinear": np.isclose(angles[group], np.asarray(mobile_angles, float)[group])[keep],
         "rows": np.flatnonzero(keep),
     }
 
 
-def against_distance_along(groups: Groups, stimulus_angles, preferred, centre=(16, 16)) -> dict[str, np.ndarray]:
+def against_distance_along(
+    groups: Groups, stimulus_angles, preferred, centre=(16, 16), matched=None
+) -> dict[str, np.ndarray]:
     """Select sites along a long stimulus by their distance from the centre.
 
     Args:
@@ -214,15 +216,17 @@ def against_distance_along(groups: Groups, stimulus_angles, preferred, centre=(1
         stimulus_angles: (stimulus groups,) radian.
         preferred: (channels,) preferred angles, NaN for untuned channels.
         centre: (row, column) of the first site.
+        matched: (channels, stimulus groups) bool, the channel prefers the stimulus; within 10° by default.
 
     Returns:
         dict of x (distance, pixels), y (amplitude), `during` bool and the rows of `groups`; the channel prefers the
-        stimulus (within 10°), and the centre itself is left out.
+        stimulus, and the centre itself is left out.
     """
     group, period, channel, column, row = groups.keys.astype(int).T
-    apart = statistics.circular_distance(np.asarray(preferred, float)[channel], np.asarray(stimulus_angles)[group])
+    if matched is None:
+        matched = match_angles(preferred, stimulus_angles)
     distance = np.hypot(column - centre[1], row - centre[0])
-    keep = (np.nan_to_num(apart, nan=np.inf) < MATCH_DISTANCE) & (distance > 0)
+    keep = matched[channel, group] & (distance > 0)
     return {
         "x": distance[keep],
         "y": groups.amplitude[keep],

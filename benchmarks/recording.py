@@ -123,10 +123,14 @@ def measure(preset: str, level: str, options: argparse.Namespace, overrides: lis
         jax.block_until_ready(next(iter(experiments.sample_block(job, 0)))[1].position)
     steps = jobs[0].chunks * config.record.chunk * jobs[0].schema.num_blocks
     ours, theirs, size = [], [], 0
-    for _ in range(options.repeats):
+    for repeat in range(options.repeats):
+        # Each goes first every other time, so that a drift of the machine's speed cancels.
+        if repeat % 2:
+            theirs.append(sample_blocks(jobs[1]))
         *seconds, size = record_blocks(jobs[0])
         ours.append(seconds)
-        theirs.append(sample_blocks(jobs[1]))
+        if repeat % 2 == 0:
+            theirs.append(sample_blocks(jobs[1]))
     (project, project_cpu), (peer, peer_cpu) = (
         [statistics.median(times) / steps * 1e3 for times in zip(*each, strict=True)] for each in (ours, theirs)
     )

@@ -1,12 +1,13 @@
 """Updates per hour, and the share of time that is not sampler steps.
 
-    python benchmarks/training.py [--preset quick] [--updates 7] [--plot docs/scaling.png]
+    python benchmarks/training.py [--preset thesis] [--updates 7] [--plot docs/scaling.png]
 
 An update costs T(n) = a + b n for n sampler steps in its two phases.  Updates of few and of many steps, taking turns,
-give a and b; the preset's own length gives the rest.  Prints a JSON line for a quarter, a half and the whole of the
-preset's batch: `project_ms` per update, `peer_ms` null (the original needs its own program), `updates_per_hour`,
-`step_ms` (b), `outside_sampler`, the fraction a / T(n) spent on anything else than sampler steps, and peak memory.
-`--plot` draws time per step and peak memory against the batch.
+give a and b; the preset's own length gives the rest.  Prints a JSON line for each batch of the presets quick (20 + 20
+steps) and thesis (500 + 500 steps): `project_ms` per update, `peer_ms` null (the original needs its own program),
+`updates_per_hour`, `step_ms` (b), `outside_sampler`, the fraction a / T(n) spent on anything else than sampler steps,
+and peak memory.  a is the gradient of the weights at the end of both phases, worth about four steps whatever their
+number.  `--plot` draws time per step and peak memory of the first preset against the batch.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from runtime import devices
 from runtime.config import load_config
 
 FEW, MANY = 2, 20  # steps of each phase
+BATCHES = {"quick": (8, 16, 32), "thesis": (16, 32)}
 CONFIG = pathlib.Path(__file__).resolve().parents[1] / "configs" / "nrflv.py"
 
 
@@ -110,7 +112,7 @@ def draw(cases: list[dict], path: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--preset", help="this one alone, with a quarter, a half and the whole of its batch")
     parser.add_argument("--updates", type=int, default=7)
     parser.add_argument("--alone", action="store_true", help="one case in this process, without peak memory")
     parser.add_argument("--plot", help="PNG to draw")
@@ -118,13 +120,16 @@ def main() -> None:
     if options.alone:
         print(json.dumps(measure(options.preset, options.updates, overrides)))
         return
-    full = load_config(f"{CONFIG}:{options.preset}", overrides).train.batch
+    batches = BATCHES
+    if options.preset:
+        full = load_config(f"{CONFIG}:{options.preset}", overrides).train.batch
+        batches = {options.preset: (full // 4, full // 2, full)}
     cases = []
-    for batch in (full // 4, full // 2, full):
-        cases.append(alone(options.preset, options.updates, [*overrides, f"--config.train.batch={batch}"]))
-        print(json.dumps(cases[-1]), flush=True)
+    for preset, batch in [(name, size) for name, sizes in batches.items() for size in sizes]:
+        cases.append((preset, alone(preset, options.updates, [*overrides, f"--config.train.batch={batch}"])))
+        print(json.dumps(cases[-1][1]), flush=True)
     if options.plot:
-        draw(cases, options.plot)
+        draw([case for preset, case in cases if preset == cases[0][0]], options.plot)
 
 
 if __name__ == "__main__":

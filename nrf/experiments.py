@@ -258,7 +258,8 @@ def make_recorder(config: ConfigDict, trained: Trained, clamped: bool) -> Record
                     found = values(variable, layer, weights, image, before, state, info)
                     if record.level == "analysis" and variable != "state":
                         found = found[:, found.shape[1] // 2, found.shape[2] // 2]
-                    traces[f"{variable}/{layer}"] = found
+                    # Rounding where the numbers are made halves what has to be moved.
+                    traces[f"{variable}/{layer}"] = found.astype(record.dtype) if record.level == "full" else found
             return state, traces
 
         return jax.lax.scan(advance, state, first + jnp.arange(record.chunk))

@@ -149,6 +149,11 @@ def start_members(training, seeds, instances=1, mean_rates=None):
     return jax.tree.map(lambda leaf: jnp.concatenate([leaf] * instances), members)
 
 
+# Where every core has members of its own, XLA must not split single operations between cores as well: handing a part to
+# another thread takes several times longer than the operation.
+ONE_CORE = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner", "xla_cpu_multi_thread_eigen": False}
+
+
 def side_by_side(function, axes, size=None):
     """`function` of one member as a function of many: compiled, mapped over members, on all cores of a CPU.
 
@@ -160,15 +165,9 @@ def side_by_side(function, axes, size=None):
     members in one program, or None for all that there are (on a CPU, for an equal share for each core).
     """
     program = jax.jit(jax.vmap(function, in_axes=axes))
-    workers = _cores() if jax.default_backend() == "cpu" else 1
-
-    def part(arguments, members):
-        return program(
-            *(
-                jax.tree.map(lambda leaf: leaf[members], argument) if axis == 0 else argument
-                for argument, axis in zip(arguments, axes, strict=True)
-            )
-        )
+    workers, alone = 1, program
+    if jax.default_backend() == "cpu":
+        workers, alone = _cores(), jax.jit(jax.vmap(function, in_axes=axes), compiler_options=ONE_CORE)
 
     def mapped(*arguments):
         count = jax.tree.leaves(arguments[axes.index(0)])[0].shape[0]
@@ -176,10 +175,17 @@ def side_by_side(function, axes, size=None):
         starts = [min(first, count - share) for first in range(0, count, share)]
         if len(starts) == 1:
             return program(*arguments)
-        with ThreadPoolExecutor(workers) as pool:
-            parts = list(
-                pool.map(lambda start: jax.block_until_ready(part(arguments, slice(start, start + share))), starts)
+        run = alone if len(starts) >= workers else program
+
+        def part(start):
+            chosen = (
+                jax.tree.map(lambda leaf: leaf[start : start + share], argument) if axis == 0 else argument
+                for argument, axis in zip(arguments, axes, strict=True)
             )
+            return jax.block_until_ready(run(*chosen))
+
+        with ThreadPoolExecutor(workers) as pool:
+            parts = list(pool.map(part, starts))
         repeated = len(starts) * share - count
         return jax.tree.map(lambda *leaves: jnp.concatenate([*leaves[:-1], leaves[-1][repeated:]]), *parts)
 

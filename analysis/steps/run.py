@@ -13,6 +13,7 @@ from analysis.orientation import MATCH_DISTANCE, match_angles
 from analysis.results import Arrays, Store
 from analysis.timescale import TimeScale
 
+WIDEST_MATCH = np.pi / 8
 PRIMARY, TUNING = "contrast_and_angle", "just_angle"
 OVERLAPPING, PATCHES, LINE = "just_angle_few_angles", "double_fewlocs_and_fewerangles", "long_just_fewangles"
 
@@ -57,9 +58,9 @@ def result(run: Run, step: str) -> Arrays:
 def matched_channels(run: Run, angles: np.ndarray) -> np.ndarray:
     """(channels, stimuli) bool: the stimulus has about the preferred angle of the channel.
 
-    'About' is 10° as in the original, or half the distance of neighbouring stimulus angles where that is more, so that
-    every tuned channel has a stimulus; angles of orientation-tuned channels are taken modulo 180°. With compat 10°
-    and the whole circle, whatever the stimuli.
+    'About' is half the distance of neighbouring stimulus angles, but at least 10° (as in the original) and at most
+    22.5°; angles of orientation-tuned channels are taken modulo 180°. With compat 10° and the whole circle, whatever
+    the stimuli.
     """
     found = result(run, "preferences")
     if run.options.compat:
@@ -67,7 +68,8 @@ def matched_channels(run: Run, angles: np.ndarray) -> np.ndarray:
     distinct = np.unique(np.round(np.mod(angles, 2 * np.pi), 9))
     spacing = np.diff(distinct).min() if distinct.size > 1 else np.pi
     period = np.where(found["is_orientation"], np.pi, 2 * np.pi)
-    return match_angles(found["preferred_angle"], angles, max(MATCH_DISTANCE, 0.5 * spacing + 1e-6), period)
+    distance = np.clip(0.5 * spacing, MATCH_DISTANCE, WIDEST_MATCH) + 1e-6
+    return match_angles(found["preferred_angle"], angles, distance, period)
 
 
 def shown_contrasts(contrasts: np.ndarray) -> np.ndarray:

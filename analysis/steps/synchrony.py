@@ -17,7 +17,7 @@ import pandas as pd
 from analysis import correlograms, gabor_fits, statistics, surrogates, synchrony
 from analysis.load import Experiment, NotTestable
 from analysis.results import Arrays
-from analysis.steps.run import LINE, OVERLAPPING, PATCHES, Outcome, Run
+from analysis.steps.run import LINE, OVERLAPPING, PATCHES, Outcome, Run, matched_channels
 from analysis.synchrony import DURING, OUTSIDE
 
 LAGS = (-50, 50)
@@ -49,11 +49,23 @@ def _check(experiment: Experiment) -> None:
         raise NotTestable(f"its stimulus or its blank is shorter than {LAGS[1] - LAGS[0]} steps")
 
 
-def _preferred(run: Run, channels: int) -> np.ndarray:
-    """Preferred angles, NaN where there is none: correlograms and surrogates need none."""
+class Tuning(NamedTuple):
+    """What the channels of an experiment prefer; all NaN and False where that could not be found out."""
+
+    preferred: np.ndarray  # (channels,) radian, NaN for untuned channels
+    matched: np.ndarray | None  # (channels, stimulus groups); None: the original's 10 degrees
+    period: np.ndarray | None  # (channels,) radian, see `synchrony.against_orientation_difference`
+
+
+def _tuning(run: Run, channels: int, angles: np.ndarray) -> Tuning:
+    """Tuning with the angles of the stimulus groups; correlograms and surrogates need none."""
     if not run.store.done("preferences"):
-        return np.full(channels, np.nan)
-    return run.store.read("preferences")["preferred_angle"]
+        return Tuning(np.full(channels, np.nan), np.zeros((channels, len(angles)), bool), None)
+    found = run.store.read("preferences")
+    if run.options.compat:
+        return Tuning(found["preferred_angle"], None, None)
+    period = np.where(found["is_orientation"], np.pi, 2 * np.pi)
+    return Tuning(found["preferred_angle"], matched_channels(run, angles), period)
 
 
 def overlapping_fields(run: Run) -> Outcome:
@@ -62,9 +74,9 @@ def overlapping_fields(run: Run) -> Outcome:
     if experiment.channels < 2:
         raise NotTestable("the layer has one channel, so that there are no pairs")
     _check(experiment)
-    preferred, angles = _preferred(run, experiment.channels), experiment.column("angle")
     labels, first = synchrony.stimulus_groups(experiment.table, ("angle",))
-    traces = experiment.centre()
+    angles = experiment.column("angle")[first]
+    tuning, traces = _tuning(run, experiment.channels, angles), experiment.centre()
     # c_ba[lag] = c_ab[-lag]: one order of a pair says all. The original fitted both.
     a, b = np.indices((experiment.channels, experiment.channels)).reshape(2, -1)
     if not run.options.compat:
@@ -77,7 +89,7 @@ def overlapping_fields(run: Run) -> Outcome:
         return _both_periods(experiment.periods, of)
 
     def select(groups):
-        return synchrony.against_orientation_difference(groups, angles[first], preferred)
+        return synchrony.against_orientation_difference(groups, angles, *tuning)
 
     keys = np.stack([a, b], axis=1)
     design = Design("aligned", ("channel_a", "channel_b"), correlate, lambda s: _repeat(keys, s), select, labels)
@@ -91,12 +103,12 @@ def two_patches(run: Run) -> Outcome:
     """Pairs of a channel at the mobile and a channel at the static patch, against their distance."""
     experiment = run.open(PATCHES)
     _check(experiment)
-    preferred = _preferred(run, experiment.channels)
     columns = ("static_angle", "mobile_angle", "row_offset", "column_offset")
     static, mobile, *offset = (experiment.column(name) for name in columns)
     labels, first = synchrony.stimulus_groups(experiment.table, columns)
     traces = experiment.site_traces()
     count = experiment.channels
+    tuning = _tuning(run, count, static[first])
     keys = np.stack(np.indices((count, count)).reshape(2, -1), axis=1)
 
     def correlate(stimuli: slice) -> np.ndarray:
@@ -109,8 +121,8 @@ def two_patches(run: Run) -> Outcome:
         return _both_periods(experiment.periods, of)
 
     def select(groups):
-        offsets = np.stack(offset, axis=1)[first]
-        return synchrony.against_distance_of_patches(groups, static[first], mobile[first], offsets, preferred)
+        angles, offsets = (static[first], mobile[first]), np.stack(offset, axis=1)[first]
+        return synchrony.against_distance_of_patches(groups, *angles, offsets, tuning.preferred, tuning.matched)
 
     names = ("channel_mobile", "channel_static")
     design = Design("collinear", names, correlate, lambda s: _repeat(keys, s), select, labels)
@@ -124,9 +136,10 @@ def long_stimulus(run: Run) -> Outcome:
     """A channel in the middle and along a long stimulus, against the distance, with the stimulus and in the blank."""
     experiment = run.open(LINE)
     _check(experiment)
-    preferred, angles = _preferred(run, experiment.channels), experiment.column("angle")
     labels, first = synchrony.stimulus_groups(experiment.table, ("angle",))
+    angles = experiment.column("angle")[first]
     centre, count = experiment.centre_site(), experiment.channels
+    tuning = _tuning(run, count, angles)
     middle = tuple(experiment.sites[0][centre])
 
     def correlate(stimuli: slice) -> np.ndarray:
@@ -146,7 +159,7 @@ def long_stimulus(run: Run) -> Outcome:
         return np.stack([channel, column, row], axis=-1).reshape(len(sites), -1, 3)
 
     def select(groups):
-        return synchrony.against_distance_along(groups, angles[first], preferred, middle)
+        return synchrony.against_distance_along(groups, angles, tuning.preferred, middle, tuning.matched)
 
     design = Design("during", ("channel", "column", "row"), correlate, pairs, select, labels)
     return _analyse(run, "synchrony_line", experiment, design)

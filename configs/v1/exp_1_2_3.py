@@ -2,9 +2,9 @@
 
     python launch.py --config=configs/v1/exp_1_2_3.py --config.data.dir=./Data
 
-Baseline 4 with biases that start at 0, or from a normal law of deviation 0.1; 10 seeds, 5000 epochs.  About ten
-minutes on 2 cores.
-Published: no percentiles of single runs that we know of.
+Baseline 4 with biases that start at 0, or from a normal law of deviation 0.1; 10 seeds, 5000 epochs.
+Published: no percentiles that are known to us.
+Time, estimated from 5.7 ms an epoch and seed: about ten minutes on 2 cores.
 """
 
 from ml_collections import ConfigDict

@@ -3,8 +3,9 @@
     python launch.py --config=configs/v1/exp_1_2_6.py --config.data.dir=./Data
 
 Baseline 4, 10 seeds; epochs grow with the batch above 16, max(5000 · size / 16, 5000): as many updates for each.
-Hours on 2 cores; with --executor=slurm each size is a job.
-Published: no percentiles of single runs that we know of.
+With --executor=slurm each size is a job.
+Published: sizes and epochs, no percentiles that are known to us.
+Time, estimated and not measured: many hours on 2 cores.
 """
 
 from ml_collections import ConfigDict

@@ -3,9 +3,10 @@
     python launch.py --config=configs/v1/exp_2_2_1.py --config.data.dir=./Data
 
 Filters of width 3, 7, 15 with stride (width + 1) // 2, 9 or 30 of them, d2x .01 or .1 → hidden units with max or l2 of
-.01, .1 or 1 → neurons with l2 .1; 10 seeds, 5000 epochs.  Hidden units .2 of
-the neurons is chosen here.  Days on 2 cores; meant for a GPU or a cluster.
-Published, region 1, the best (50th, 90th, 10th percentile over seeds): .47 .484 .462.
+.01, .1 or 1 → neurons with l2 .1; 10 seeds, 5000 epochs.
+Published, region 1, the best (50th, 90th, 10th percentile over seeds): .47 .484 .462.  The number of hidden units, .2
+of the neurons, is chosen here.
+Time, estimated and not measured: days on 2 cores; meant for a GPU or a cluster.
 """
 
 from ml_collections import ConfigDict

@@ -9,7 +9,7 @@ import pytest
 from runtime.checkpoint import Checkpoints
 from v1models import losses, metrics
 from v1models.data import normalise
-from v1models.fitting import Plan, Stopping, fit, stack_hypers, start_members
+from v1models.fitting import Plan, Stopping, fit, side_by_side, stack_hypers, start_members
 from v1models.interpret import filter_centres
 from v1models.network import Network
 from v1models.optimisation import Data, Optimisation, default_hyper, make_training, random_orders
@@ -239,3 +239,14 @@ def test_baseline_four_recovers_a_simulated_population():
     true = population.truth.gaussians[0, 2:4].T
     nearest = np.linalg.norm(centres[:, None] - true, axis=-1).min(0)
     assert np.median(nearest) < 1.5
+
+
+def test_members_side_by_side_are_each_computed_once_and_in_order():
+    def function(member, shared):
+        return {"sum": jnp.sum(member["x"] * shared), "key": member["x"]}
+
+    x, shared = np.arange(35.0).reshape(7, 5), np.arange(5.0)
+    for size in (None, 1, 3, 7, 20):
+        found = side_by_side(function, (0, None), size)({"x": jnp.asarray(x)}, jnp.asarray(shared))
+        np.testing.assert_array_equal(found["sum"], x @ shared)
+        np.testing.assert_array_equal(found["key"], x)
