@@ -7,8 +7,9 @@ Prints JSON lines with `case`, `project_ms` and `peer_ms` (milliseconds for one 
 over project). The model is the published one: 9 difference-of-Gaussians units, 20 hidden units, 103 neurons, 1800
 images of 31×31 pixels in batches of 16, Adam. The images are noise: speed does not depend on them. The PyTorch loop is
 timed in the same run, after the project and alone, with one thread and with all, the faster counting; its filters are
-separable too. NDN3 cannot be installed beside current libraries: its 160 ms were measured on two cores.
-`project_cpu_ms` is processor time, which another program on the machine lengthens less than it does `project_ms`.
+separable too. The project's seeds are shared out to all cores, as in every fit. NDN3 cannot be installed beside current
+libraries: its 160 ms were measured on two cores. `project_cpu_ms` is processor time of all cores together, which
+another program on the machine lengthens less than it does `project_ms`.
 """
 
 import json
