@@ -189,7 +189,8 @@ def normalise(population, inputs="standard", responses="none"):
     """A population with images and responses rescaled, statistics from the training part alone.
 
     Arguments: inputs, one of NORMALISATIONS; responses, 'none', 'unit_deviation' (overall), or 'neuron_deviation' (each
-    neuron by its own). Returns float32 arrays. Raises ConfigError for an unknown name.
+    neuron by its own). Returns float32 arrays; pixels that never change become 0. Raises ConfigError for an unknown
+    name and for training images that are all the same.
     """
     if inputs not in NORMALISATIONS:
         raise ConfigError(f"input normalisation is {inputs!r}; choose one of {', '.join(NORMALISATIONS)}.")
@@ -197,6 +198,12 @@ def normalise(population, inputs="standard", responses="none"):
         raise ConfigError(f"response normalisation is {responses!r}; choose one of {', '.join(RESPONSE_SCALES)}.")
     scale = RESPONSE_SCALES[responses](population.train_responses, population.train_mask)
     offset, spread = NORMALISATIONS[inputs](population.train_images)
+    if not np.any(np.asarray(spread) > 0):
+        raise ConfigError(
+            "the training images do not vary, so that they cannot be normalised: look at training_inputs.npy, or set "
+            "config.data.inputs to 'none'"
+        )
+    spread = np.where(np.asarray(spread) > 0, spread, 1)
     return population._replace(
         train_images=np.asarray((population.train_images - offset) / spread, np.float32),
         validation_images=np.asarray((population.validation_images - offset) / spread, np.float32),

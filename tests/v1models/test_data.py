@@ -54,6 +54,14 @@ def test_the_recordings_that_are_here(shared):
         data.load_regions(shared / "data" / "v1" / "antolik2016", (2,))
 
 
+def test_images_that_are_all_the_same_are_refused():
+    random = np.random.default_rng(0)
+    ones, others = np.ones((9, 16)), random.random((4, 16))
+    population = data.from_arrays(ones, random.random((9, 2)), others, random.random((4, 2)))
+    with pytest.raises(ValueError, match="training images do not vary"):
+        data.normalise(population, "standard")
+
+
 def test_normalisation_uses_training_statistics_only():
     random = np.random.default_rng(0)
     population = data.from_arrays(
