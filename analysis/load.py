@@ -20,7 +20,6 @@ from analysis.timescale import Periods
 from runtime.config import RunError, did_you_mean
 from runtime.recordings import Recording, list_recordings, recording_folder
 
-CONTROL_MARK = "@"  # a recording NAME@CONTROL is a control of the experiment NAME
 BATCH_STEPS = 100
 
 

@@ -38,7 +38,7 @@ EXPECTED = {
     "variability is quenched at onset": "variance ratio below 1",
     "channels are synchronised": "more than surrogates",
     "collinear pairs synchronise more": "probability above 0.5",
-    "samples more efficiently than Langevin": "at least 10 times",
+    "sampling is more efficient than Langevin": ">= 10 times Langevin",
 }
 
 
@@ -54,7 +54,8 @@ def _trend(name: str, expected: str, unit: str, contrasts, values, level: float)
     keep = (contrasts > 0) & np.isfinite(values)
     contrasts, values = contrasts[keep], values[keep]
     if np.unique(contrasts).size < 3:
-        reason = f"only {np.unique(contrasts).size} of the contrasts raised the power of any frequency"
+        count = np.unique(contrasts).size or "none"
+        reason = f"{count} of the contrasts raised the power of any frequency above that of the blanks"
         return Check(name, expected, np.nan, np.nan, np.nan, unit, np.nan, "fail", reason)
     trend = statistics.trend_test(contrasts, values)
     # One-sided: only a rise counts.

@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Callable
 
 from analysis import load
-from analysis.load import CONTROL_MARK, Experiment, NotTestable
+from analysis.load import Experiment, NotTestable
 from analysis.report import write_report
 from analysis.results import RESULTS, Store
 from analysis.steps import dynamics, responses, synchrony
@@ -22,7 +22,7 @@ from analysis.steps.verdicts import check_physiology
 from analysis.timescale import TimeScale
 from runtime.config import ConfigError
 from runtime.metrics import Progress
-from runtime.recordings import recording_folder
+from runtime.recordings import CONTROL_MARK, recording_folder
 
 VERSION = 1  # of the results: those of another version are made anew
 

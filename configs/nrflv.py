@@ -292,3 +292,4 @@ def thesis(config: ConfigDict) -> None:
     )
     config.log.update({"images_every": 50, "checkpoint_every": 50})
     config.record.update({"blank": 1000, "stimulus": 1000, "blank_after": 600, "block": 8, "sets": ConfigDict()})
+    config.record.controls = ("langevin", "shuffled_weights", "diagonal_mass")

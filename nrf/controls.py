@@ -27,10 +27,9 @@ from nrf.trained import QUICKLY, Trained
 from nrf.update import read_sampler
 from runtime.checkpoint import read_tree
 from runtime.config import ConfigError, RunError, did_you_mean
-from runtime.recordings import list_recordings, open_recording
+from runtime.recordings import CONTROL_MARK, list_recordings, open_recording
 
 LANGEVIN, SHUFFLED, DIAGONAL = CONTROLS = ("langevin", "shuffled_weights", "diagonal_mass")
-MARK = "@"  # between the names of an experiment and of a control
 
 # The tuning of Langevin's step size: multiples of config.sampler.langevin.step_size, the first being the reference.
 FACTORS = (0.25, *(2.0 ** (k / 2) for k in range(-2, 12)))
@@ -255,7 +254,7 @@ def _is_coupled(config: ConfigDict) -> bool:
 
 def _recorded_before(workdir: pathlib.Path, config: ConfigDict) -> dict[str, Any] | None:
     """What an earlier recording says of its Langevin control: a resumed run goes on with the same step size."""
-    wanted = {f"{name}{MARK}{LANGEVIN}" for name in controlled_experiments(config)}
+    wanted = {f"{name}{CONTROL_MARK}{LANGEVIN}" for name in controlled_experiments(config)}
     for name in list_recordings(workdir):
         if name in wanted:
             return open_recording(workdir, name).about["control"]

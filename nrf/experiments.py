@@ -31,7 +31,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nrf.blocks import Blocks, filmed
-from nrf.controls import CHAINS, MARK, Control, check_controls, controlled_experiments, make_controls
+from nrf.controls import CHAINS, Control, check_controls, controlled_experiments, make_controls
 from nrf.period_statistics import LEAST_STEPS, STATISTICS, count_batches
 from nrf.phases import make_gradient_fn, uniform_states
 from nrf.protocols import Protocol, make_protocol
@@ -42,7 +42,7 @@ from runtime.config import ConfigError, did_you_mean
 from runtime.images import load_images
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import Progress
-from runtime.recordings import Array, Schema, Writer, recording_folder
+from runtime.recordings import CONTROL_MARK, Array, Schema, Writer, recording_folder
 
 LEVELS = ("analysis", "full")
 VARIABLES = ("state", "momentum", "energy", "gradient")
@@ -117,7 +117,7 @@ def make_jobs(config: ConfigDict, workdir: str | pathlib.Path) -> list[Job]:
     recorders: dict[tuple, Recorder] = {}
 
     def make_job(protocol: Protocol, config: ConfigDict, trained: Trained, control: Control | None = None) -> Job:
-        name = f"{protocol.name}{MARK}{control.name}" if control else protocol.name
+        name = f"{protocol.name}{CONTROL_MARK}{control.name}" if control else protocol.name
         schema = make_schema(config, protocol, trained, control.about if control else None)
         kind = control and control.name, protocol.clamped
         if kind not in recorders:

@@ -53,6 +53,7 @@ from runtime.recording_format import (
 __all__ = ["Array", "Recording", "RecordingError", "Schema", "Writer", "list_recordings", "open_recording"]
 
 RECORDINGS = "recordings"  # folder of a run that holds its recordings
+CONTROL_MARK = "@"  # a recording NAME@CONTROL is a control of the experiment NAME
 MAX_PENDING = 256 << 20  # bytes handed over and not yet written before a writer waits
 
 
@@ -278,7 +279,7 @@ def open_recording(workdir: str | os.PathLike, name: str, verify: bool = True) -
 
 def _convert(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
     with np.errstate(over="ignore"):
-        stored = np.ascontiguousarray(values.astype(dtype))
+        stored = np.ascontiguousarray(values.astype(dtype, copy=False))
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         if np.isfinite(values).all():
             largest = float(np.abs(values).max())

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from analysis import physiology
-from analysis.load import CONTROL_MARK, Experiment, NotTestable
+from analysis.load import Experiment, NotTestable
 from analysis.physiology import Check
 from analysis.steps.dynamics import field_of_stimuli
 from analysis.steps.run import LINE, OVERLAPPING, PRIMARY, Run, primary_patch, result
 from analysis.synchrony import stimulus_groups
+from runtime.recordings import CONTROL_MARK
 
 LANGEVIN = "langevin"
 
@@ -90,7 +91,7 @@ CHECKS: dict[str, Callable[[Run, str], Check]] = {
     "variability is quenched at onset": _quenching,
     "channels are synchronised": _synchrony,
     "collinear pairs synchronise more": _collinear,
-    "samples more efficiently than Langevin": _efficiency,
+    "sampling is more efficient than Langevin": _efficiency,
 }
 
 

@@ -84,7 +84,7 @@ def test_planted_oscillation_and_transient_are_found(results):
     assert checks["peak frequency rises with contrast"]["verdict"] == "pass"
     assert 10 < checks["peak frequency rises with contrast"]["found"] < 40
     assert checks["channels are synchronised"]["verdict"] == "fail"  # noise is independent between channels
-    assert checks["samples more efficiently than Langevin"]["verdict"] == "not tested"
+    assert checks["sampling is more efficient than Langevin"]["verdict"] == "not tested"
 
 
 def test_every_step_leaves_arrays_or_a_reason(results):
