@@ -15,9 +15,9 @@ VENV := .venv
 STAMP := $(VENV)/.stamp
 PYTHON := $(VENV)/bin/python
 PYTHONS := python3.13 python3.12 python3.11 python3
-# Test processes side by side: `make test WORKERS=2`; 0 runs all in one.
-WORKERS ?= 0
-PYTEST := $(PYTHON) -m pytest -n $(WORKERS)
+# Test processes side by side; 0 runs all in one. A file's tests stay together: they share what is slow to make.
+WORKERS ?= 2
+PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
 
 # An environment whose interpreter no longer starts (another Python, a moved folder) is made anew.
 $(shell $(PYTHON) -c "import pip" >/dev/null 2>&1 || rm -f $(STAMP))
