@@ -277,6 +277,7 @@ def diagnostics(report: Mapping[str, Any]) -> Figure:
                 where = axis.get_yaxis_transform()
                 axis.text(0.02, place, "does not move", va="center", fontsize=SMALL, color=GREY, transform=where)
         axis.margins(x=0.25)
+        axis.locator_params(axis="x", nbins=4)
 
     bars(r_hat, "r_hat", "R̂ (1: chains agree)")
     values = [_number(row.get("r_hat")) for row in mixing.values()]
