@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from runtime.config import load_config
 from runtime.sweeps import Run, expand, is_sweep
@@ -83,8 +84,9 @@ def test_numbers_of_parameters(name, numbers):
     ],
 )
 def test_runs_train_two_epochs(name, index, tmp_path):
-    run = runs_of(REPOSITORY / "configs" / "v1" / f"{name}.py", "", SMALL)[index]
-    done = train(run.config, tmp_path)
+    config = ConfigDict(runs_of(REPOSITORY / "configs" / "v1" / f"{name}.py", "", SMALL)[index].config.to_dict())
+    config.fit.epochs = 2  # some sweeps set it themselves
+    done = train(FrozenConfigDict(config), tmp_path)
     assert done["finished"] and np.isfinite(done["p50"])
     history = pd.read_csv(tmp_path / "history.csv")
     assert np.isfinite(history[["train_loss", "validation_loss", "penalty"]].to_numpy()).all()
