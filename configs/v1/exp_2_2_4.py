@@ -11,7 +11,8 @@ Time, estimated from 55 ms an epoch and seed of experiment 2.2.3: up to nine hou
 
 from ml_collections import ConfigDict
 
-from configs.v1.suite import add_alternative, choose, dense, layer
+from configs.v1.exp_2_2_3 import define as define_rectified
+from configs.v1.suite import choose
 
 
 def get_config(preset: str = "thesis") -> ConfigDict:
@@ -20,30 +21,6 @@ def get_config(preset: str = "thesis") -> ConfigDict:
 
 
 def define(config: ConfigDict) -> None:
-    convolved = layer(
-        "ConvolutionalDifferenceOfGaussians",
-        features=9,
-        width=7,
-        stride=4,
-        activation="linear",
-        bias_initialiser="normal",
-    )
-    neurons = dense(fraction=1.0, penalties={"l2": 0.1})
-    hidden = {"fraction": 0.2, "penalties": {"l2": 0.1}}
-    add_alternative(config, "dense", convolved, dense(**hidden), neurons)
-    add_alternative(config, "sep", convolved, dense("Factorised", normalisation="features", **hidden), neurons)
-    config.sweep.runs = tuple(
-        (
-            f"{name}_width{width}_filters{features}",
-            (
-                ("model.use", name),
-                (f"alternatives.{name}.layer0.width", width),
-                (f"alternatives.{name}.layer0.stride", (width + 1) // 2),
-                (f"alternatives.{name}.layer0.features", features),
-            ),
-        )
-        for name in ("dense", "sep")
-        for width in (3, 7, 15)
-        for features in (9, 30)
-    )
-    config.fit.members_at_once = 40
+    define_rectified(config)
+    for name in ("dense", "sep"):
+        config.alternatives[name].layer0.activation = "linear"
