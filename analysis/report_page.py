@@ -26,7 +26,8 @@ table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-num
 th,td{padding:.3rem .55rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 th{font-weight:600;border-bottom:2px solid var(--soft)}
 td.n,th.n{text-align:right;white-space:nowrap}
-table.verdicts td:nth-child(1){width:21%}table.verdicts td:nth-child(2){width:13%}table.verdicts td:nth-child(6){width:26%}
+table.verdicts td:nth-child(1){width:21%}table.verdicts td:nth-child(2){width:13%}
+table.verdicts td:nth-child(6){width:26%}
 tr.control td{color:var(--soft);font-size:.84rem;padding-top:.12rem;padding-bottom:.12rem;border-bottom-style:dotted}
 tr.control td:first-child{padding-left:1.6rem}
 .v{font-weight:600;white-space:nowrap;border-radius:4px;padding:.05rem .45rem;border:1px solid currentColor}
