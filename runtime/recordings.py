@@ -277,10 +277,18 @@ def open_recording(workdir: str | os.PathLike, name: str, verify: bool = True) -
     return Recording(recording_folder(workdir, name), verify)
 
 
+def _is_finite(values: np.ndarray) -> bool:
+    """Whether all values are finite; of half precision, whose arithmetic is slow, the exponent bits are looked at."""
+    if values.dtype != np.float16:
+        return bool(np.isfinite(values).all())
+    exponent = np.uint16(0x7C00)
+    return not bool(((values.view(np.uint16) & exponent) == exponent).any())
+
+
 def _convert(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         stored = np.ascontiguousarray(values.astype(dtype, copy=False))
-    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+    if stored.dtype.kind == "f" and not _is_finite(stored):
         if np.isfinite(values).all():
             largest = float(np.abs(values).max())
             raise RecordingError(f"array '{name}' holds {largest:.3g}, too large for {dtype}: record it in float32")
