@@ -144,6 +144,16 @@ def activity_maps(difference: np.ndarray, active: np.ndarray, limits: np.ndarray
     return figure
 
 
+def _channel_tiles(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the shown channels of maps (H, W, channels), and these as a grid (rows, columns, H, W), NaN-filled."""
+    channels = shown_channels(maps.shape[-1])
+    columns = columns_for(channels.size)
+    rows = -(-channels.size // columns)
+    tiles = np.full((rows * columns, *maps.shape[:2]), np.nan, np.float32)
+    tiles[: channels.size] = np.moveaxis(maps[..., channels], -1, 0)
+    return channels, tiles.reshape(rows, columns, *maps.shape[:2])
+
+
 def retinotopy(difference: np.ndarray, image: np.ndarray, label: str) -> Figure:
     """Draw the maps of all channels for one stimulus on one common scale, the stimulus beside them.
 
@@ -152,12 +162,8 @@ def retinotopy(difference: np.ndarray, image: np.ndarray, label: str) -> Figure:
         image: (H', W', C) the stimulus.
         label: of the stimulus.
     """
-    channels = shown_channels(difference.shape[-1])
-    columns = columns_for(channels.size)
-    rows = -(-channels.size // columns)
-    height, width = difference.shape[:2]
-    tiles = np.full((rows * columns, height, width), np.nan, np.float32)
-    tiles[: channels.size] = np.moveaxis(difference[..., channels], -1, 0)
+    channels, tiles = _channel_tiles(difference)
+    rows, columns, height, width = tiles.shape
     reach = float(np.nanmax(np.abs(difference), initial=0)) or 1.0
     side = min(7.0 / columns, 1.5)
     tall, first = side * rows * (height + 1) / (width + 1), 2.0
@@ -169,7 +175,7 @@ def retinotopy(difference: np.ndarray, image: np.ndarray, label: str) -> Figure:
     axis.set_title(f"stimulus: {label}", fontsize=TEXT)
     axis.set_axis_off()
     axis = figure.add_axes(((first + 0.5) / wide, 0.1 / total, side * columns / wide, tall / total))
-    picture = mosaic(tiles.reshape(rows, columns, height, width))
+    picture = mosaic(tiles)
     drawn = axis.imshow(picture, cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="nearest")
     for place, channel in enumerate(channels):
         row, column = divmod(place, columns)
@@ -196,13 +202,7 @@ def movie_picture(frame: np.ndarray, step: int, periods: Periods, scale: TimeSca
         zoom: screen pixels a neuron.
         levels: grey levels kept.
     """
-    channels = shown_channels(frame.shape[-1])
-    columns = columns_for(channels.size)
-    rows = -(-channels.size // columns)
-    height, width = frame.shape[:2]
-    tiles = np.full((rows * columns, height, width), np.nan, np.float32)
-    tiles[: channels.size] = np.moveaxis(frame[..., channels], -1, 0)
-    grey = mosaic(tiles.reshape(rows, columns, height, width))
+    grey = mosaic(_channel_tiles(frame)[1])
     # The last two entries of the palette are the space between tiles and the mark of the stimulus.
     picture = np.where(np.isfinite(grey), np.rint(np.nan_to_num(grey) / 255 * (levels - 1)), levels).astype(np.uint8)
     picture = picture.repeat(zoom, axis=0).repeat(zoom, axis=1)

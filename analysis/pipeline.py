@@ -72,9 +72,9 @@ def analyse(config, workdir: str | pathlib.Path) -> pathlib.Path:
 def read_options(config) -> Options:
     """Options of config.analyse; ConfigError names a field that cannot be used."""
     group = config.analyse
-    for field, low, high in (("level", 0, 1), ("surrogates", 19, 1e6), ("resamples", 100, 1e7)):
-        if not low < group[field] + (field != "level") <= high:
-            raise ConfigError(f"config.analyse.{field} is {group[field]}; it must lie between {low} and {high:g}")
+    for field, low, high in (("level", 1e-6, 0.5), ("surrogates", 19, 1e6), ("resamples", 100, 1e7)):
+        if not low <= group[field] <= high:
+            raise ConfigError(f"config.analyse.{field} is {group[field]}; it must lie between {low:g} and {high:g}")
     if group.calibrate_hertz <= 0:
         raise ConfigError(f"config.analyse.calibrate_hertz is {group.calibrate_hertz}; it must be above 0")
     fields = {name: group[name] for name in Options._fields if name != "seed"}

@@ -160,6 +160,23 @@ def test_missing_experiments_are_reported(tmp_path):
     assert (folder / "transients.npz").exists() and (folder / "lag.npz").exists()
 
 
+def test_the_time_scale_is_calibrated_where_asked(tmp_path):
+    experiments = {"contrast_and_angle": generated()["contrast_and_angle"]}
+    options = OPTIONS._replace(calibrate_at=9.0, calibrate_hertz=40.0)  # the highest contrast is the nearest
+    about = json.loads((run(tmp_path, experiments, options) / "about.json").read_text())
+    # Planted at 55 Hz on the usual scale of 70 / 17 ms a step.
+    assert about["ms_per_step"] == pytest.approx(70 / 17 * 55 / 40, rel=0.1)
+    assert "40 Hz" in about["origin"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("level", 0.0), ("surrogates", 5), ("resamples", 3), ("calibrate_hertz", -1.0)]
+)
+def test_options_out_of_range_are_named(field, value):
+    with pytest.raises(ConfigError, match=f"config.analyse.{field} is {value}; it must"):
+        pipeline.read_options(tiny_config(analyse={field: value}))
+
+
 def test_a_full_disk_is_named(results, tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
