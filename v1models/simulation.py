@@ -119,7 +119,8 @@ def simulate(
         kind: 'centre_surround', 'energy' or 'mixed' (half of each); units: centre–surround units that feed the former,
             through hidden units, `hidden` of them a neuron (at least two).
         noise: 'poisson' (counts) or 'gamma' (continuous, variance = mean); mean_rate: mean expected response.
-        seed: of everything random. Raises ConfigError for an unknown kind or noise or a size below 12.
+        seed: of everything random. Raises ConfigError for an unknown kind or noise, a size below 12, or
+        a share of hidden units outside (0, 1].
     """
     if kind not in KINDS or noise not in NOISES:
         raise ConfigError(
@@ -128,6 +129,8 @@ def simulate(
         )
     if size < 12 or min(neurons, units, train_images, validation_images, repeats) < 1:
         raise ConfigError(f"simulated population: size is {size}, at least 12; all counts are at least 1.")
+    if not 0 < hidden <= 1:
+        raise ConfigError(f"simulated population: hidden is {hidden}; it must lie above 0 and at most at 1 a neuron.")
     random = np.random.default_rng(seed)
     found = load_images("natural", size=size, channels=1, num_train=train_images, num_test=validation_images, seed=seed)
     images = np.concatenate([found.train, found.test]).astype(np.float64)

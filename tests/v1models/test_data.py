@@ -116,3 +116,11 @@ def test_simulated_population_has_the_noise_and_the_ceiling_it_says(noise):
     np.testing.assert_allclose(metrics.correlation_ceiling(population.trials), best, atol=0.03)
     assert population.truth.gaussians.shape == (2, 4, 9)
     assert population.truth.gabors.shape == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"hidden": 0.0}, "hidden is 0.0"), ({"size": 5}, "size is 5"), ({"kind": "dog"}, "'dog'")]
+)
+def test_simulated_populations_that_cannot_be_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        simulate(**options)
