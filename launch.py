@@ -73,7 +73,7 @@ def fit(config, workdir, flags) -> bool:
 
 def report(config, workdir, flags) -> None:
     """Tables, figures and a page of fitted models."""
-    from analysis.runs import write_report
+    from analysis.fits.runs import write_report
 
     print(write_report(workdir))
 

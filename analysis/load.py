@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from analysis import statistics
-from analysis.activity import PeriodStatistics, period_statistics
-from analysis.timescale import Periods
+from analysis.measures import statistics
+from analysis.measures.activity import PeriodStatistics, period_statistics
+from recordings.files import Recording, list_recordings, recording_folder
+from recordings.periods import Periods
 from runtime.config import RunError, did_you_mean
-from runtime.recordings import Recording, list_recordings, recording_folder
 
 BATCH_STEPS = 100
 

@@ -14,15 +14,15 @@ from collections.abc import Callable
 
 from analysis import load
 from analysis.load import Experiment, NotTestable
-from analysis.report import write_report
+from analysis.report.build import write_report
 from analysis.results import RESULTS, Store
 from analysis.steps import dynamics, responses, synchrony
 from analysis.steps.run import LINE, OVERLAPPING, PATCHES, PRIMARY, Options, Outcome, Run
 from analysis.steps.verdicts import check_physiology
-from analysis.timescale import TimeScale
+from recordings.files import CONTROL_MARK, recording_folder
+from recordings.periods import TimeScale
 from runtime.config import ConfigError
 from runtime.metrics import Progress
-from runtime.recordings import CONTROL_MARK, recording_folder
 
 VERSION = 1  # of the results: those of another version are made anew
 

@@ -6,7 +6,7 @@
 
 Prints JSON lines with `case`, `project_ms`, `peer_ms` and `ratio` (peer over project): one for every step, one for the
 whole analysis with its peak memory, and one for Gabor fits beside SciPy's least squares, with the ratio of the costs.
-The experiments are generated in memory as float16 (see analysis/generated.py), as a recording of level `analysis` has
+The experiments are generated in memory as float16 (see benchmarks/generated.py), as a recording of level `analysis` has
 them; making them is not counted.  The original's hours were measured on two cores too: what it computes at this size,
 without 0.5 to 14 hours of reading files.
 """
@@ -25,14 +25,15 @@ from scipy import optimize
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from analysis import gabor_fits, pipeline
-from analysis.correlograms import lag_axis, pair_correlograms
-from analysis.generated import generate_experiment
+from analysis import pipeline
+from analysis.measures import gabor_fits
+from analysis.measures.correlograms import lag_axis, pair_correlograms
 from analysis.results import Store
 from analysis.steps.run import Options
-from analysis.timescale import Periods
+from benchmarks.generated import generate_experiment
 from nrf.protocols import sites_of_set
 from nrf.stimuli import make_stimuli
+from recordings.periods import Periods
 
 SIDE, CHANNELS, STIMULI = 32, 32, 128
 NAMES = (
@@ -98,7 +99,7 @@ def print_analysis(folder: pathlib.Path, stimuli: int, compat: bool, report: boo
     case = "analysis_whole_compat" if compat else "analysis_whole"
     print_line(case, took, ORIGINAL_WHOLE_HOURS * 3600 * share, minutes=round(took / 60, 2), **memory)
     if report:
-        from analysis.report import write_report
+        from analysis.report.build import write_report
 
         (folder / "config.json").write_text("{}")
         took = time.perf_counter()

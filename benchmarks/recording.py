@@ -31,10 +31,10 @@ from nrf.blocks import Blocks
 from nrf.protocols import make_protocol
 from nrf.trained import Trained
 from nrf.update import make_trainer
+from recordings.files import Writer, recording_folder
 from runtime import devices
 from runtime.config import load_config
 from runtime.images import ImageSet
-from runtime.recordings import Writer, recording_folder
 
 CONFIG = pathlib.Path(__file__).resolve().parents[1] / "configs" / "nrflv.py"
 EXPERIMENT = "contrast_and_angle"

@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from ml_collections import ConfigDict
 
-from nrf.period_statistics import STATISTICS, summarise
 from nrf.protocols import Protocol, in_layer
-from runtime.recordings import Writer
+from recordings.files import Writer
+from recordings.period_statistics import STATISTICS, summarise
 
 
 class Blocks:

@@ -25,9 +25,9 @@ from nrf.protocols import EXPERIMENTS
 from nrf.samplers import make_sampler, options_for_layers
 from nrf.trained import QUICKLY, Trained
 from nrf.update import read_sampler
+from recordings.files import CONTROL_MARK, list_recordings, open_recording
 from runtime.checkpoint import read_tree
 from runtime.config import ConfigError, RunError, did_you_mean
-from runtime.recordings import CONTROL_MARK, list_recordings, open_recording
 
 LANGEVIN, SHUFFLED, DIAGONAL = CONTROLS = ("langevin", "shuffled_weights", "diagonal_mass")
 

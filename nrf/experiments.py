@@ -1,7 +1,7 @@
 """Recording a trained model as one records cortex: stimuli are shown, states, momenta, energies and forces are kept.
 
 `record(config, workdir)` runs the experiments of config.record (see `protocols`) in blocks of stimuli and leaves one
-recording each under `workdir/recordings/` (see `runtime.recordings`), at one of two levels:
+recording each under `workdir/recordings/` (see `recordings.files`), at one of two levels:
 
     full       everything asked for: arrays VARIABLE/LAYER (time, stimulus, height, width, channel)
     analysis   what the analyses read: per neuron and period the statistics of the state (statistics/LAYER/..., see
@@ -32,17 +32,23 @@ from ml_collections import ConfigDict
 
 from nrf.blocks import Blocks, filmed
 from nrf.controls import CHAINS, Control, check_controls, controlled_experiments, make_controls
-from nrf.period_statistics import LEAST_STEPS, STATISTICS, count_batches
 from nrf.phases import make_gradient_fn, uniform_states
 from nrf.protocols import Protocol, make_protocol
 from nrf.trained import Trained, read_trained, start_states
 from nrf.update import read_sampler, to_states
+from recordings.files import (
+    CONTROL_MARK,
+    Array,
+    Schema,
+    Writer,
+    recording_folder,
+)
+from recordings.period_statistics import LEAST_STEPS, STATISTICS, count_batches
 from runtime import devices
 from runtime.config import ConfigError, did_you_mean
 from runtime.images import load_images
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import Progress
-from runtime.recordings import CONTROL_MARK, Array, Schema, Writer, recording_folder
 
 LEVELS = ("analysis", "full")
 VARIABLES = ("state", "momentum", "energy", "gradient")

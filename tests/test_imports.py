@@ -17,12 +17,13 @@ from tests.conftest import REPOSITORY
 # What each folder may import of the project's own.
 ALLOWED = {
     "runtime": {"runtime"},
-    "nrf": {"nrf", "runtime"},
-    "v1models": {"v1models", "runtime"},
-    "analysis": {"analysis", "runtime"},
+    "recordings": {"recordings", "runtime"},
+    "nrf": {"nrf", "recordings", "runtime"},
+    "v1models": {"v1models", "recordings", "runtime"},
+    "analysis": {"analysis", "recordings", "runtime"},
     "configs": {"configs", "runtime", "nrf", "v1models"},
-    "benchmarks": {"benchmarks", "runtime", "nrf", "v1models", "analysis"},
-    "tests": {"tests", "runtime", "nrf", "v1models", "analysis", "configs", "benchmarks"},
+    "benchmarks": {"benchmarks", "runtime", "recordings", "nrf", "v1models", "analysis"},
+    "tests": {"tests", "runtime", "recordings", "nrf", "v1models", "analysis", "configs", "benchmarks"},
 }
 OWN = {*ALLOWED, "launch"}
 # Imported where it is installed, for importing and checking files of the PyTorch original; nothing needs it.

@@ -23,7 +23,7 @@ import numpy as np
 
 from runtime.config import ConfigError, RunError
 from v1models.metrics import pearson_on_device
-from v1models.ndn3_regime import row_orders
+from v1models.ndn3.regime import row_orders
 from v1models.optimisation import Member, random_orders
 
 MONITORS = ("loss", "correlation")

@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis import correlograms, lag, spectra, transients
 from analysis.load import Experiment, NotTestable
+from analysis.measures import (
+    correlograms,
+    lag,
+    spectra,
+    transients,
+)
 from analysis.steps.run import LINE, PRIMARY, Outcome, Run, matched_channels, primary_patch, result, shown_contrasts
-from analysis.timescale import TimeScale, calibrated_time_scale
+from recordings.periods import TimeScale, calibrated_time_scale
 
 MODES = ("patch", "neuron")
 WINDOW = 256  # steps of a spectral window

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis import activity, orientation, spectra
 from analysis.load import NotTestable
+from analysis.measures import activity, orientation, spectra
 from analysis.steps.run import PRIMARY, TUNING, Outcome, Run, matched_channels, primary_patch, result
 
 TRACES_AT_ONCE = 4096

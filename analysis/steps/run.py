@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.load import Experiment, NotTestable
-from analysis.orientation import MATCH_DISTANCE, match_angles
+from analysis.measures.orientation import MATCH_DISTANCE, match_angles
 from analysis.results import Arrays, Store
-from analysis.timescale import TimeScale
+from recordings.periods import TimeScale
 
 WIDEST_MATCH = np.pi / 8
 PRIMARY, TUNING = "contrast_and_angle", "just_angle"

@@ -14,11 +14,17 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis import correlograms, gabor_fits, statistics, surrogates, synchrony
 from analysis.load import Experiment, NotTestable
+from analysis.measures import (
+    correlograms,
+    gabor_fits,
+    statistics,
+    surrogates,
+    synchrony,
+)
+from analysis.measures.synchrony import DURING, OUTSIDE
 from analysis.results import Arrays
 from analysis.steps.run import LINE, OVERLAPPING, PATCHES, Outcome, Run, matched_channels
-from analysis.synchrony import DURING, OUTSIDE
 
 LAGS = (-50, 50)
 NEIGHBOUR_LAGS = 200

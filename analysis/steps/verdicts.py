@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from analysis import physiology
+from analysis.checks import physiology
+from analysis.checks.physiology import Check
 from analysis.load import Experiment, NotTestable
-from analysis.physiology import Check
+from analysis.measures.synchrony import stimulus_groups
 from analysis.steps.dynamics import field_of_stimuli
 from analysis.steps.run import LINE, OVERLAPPING, PRIMARY, Run, primary_patch, result
-from analysis.synchrony import stimulus_groups
-from runtime.recordings import CONTROL_MARK
+from recordings.files import CONTROL_MARK
 
 LANGEVIN = "langevin"
 

@@ -172,7 +172,7 @@ def quick(config: ConfigDict) -> None:
 def ndn3(config: ConfigDict) -> None:
     """The training peculiarities of the NDN3 revision behind the published numbers, as far as a config can say them.
 
-    Its initial values and its layers' further quirks are in v1models/ndn3.py.
+    Its initial values and its layers' further quirks are in v1models/ndn3/adapter.py.
     """
     config.optimisation.update({"epsilon_before_correction": True, "rates_over_all_rows": True})
     config.fit.numpy_orders = True

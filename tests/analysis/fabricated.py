@@ -13,10 +13,19 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis import activity, correlograms, lag, orientation, spectra, statistics, surrogates, transients
+from analysis.checks.synthetic import Planted, make_recording
+from analysis.measures import (
+    activity,
+    correlograms,
+    lag,
+    orientation,
+    spectra,
+    statistics,
+    surrogates,
+    transients,
+)
 from analysis.results import Store
-from analysis.synthetic import Planted, make_recording
-from analysis.timescale import Periods, TimeScale
+from recordings.periods import Periods, TimeScale
 
 PERIODS = Periods(20, 300, 400, 200)
 LAYER = 1

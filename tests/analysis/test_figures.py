@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import figures, figures_dynamics, figures_maps, figures_responses, figures_synchrony
-from analysis.timescale import Periods, TimeScale
+from analysis.report import (
+    figures,
+    figures_dynamics,
+    figures_maps,
+    figures_responses,
+    figures_synchrony,
+)
+from recordings.periods import Periods, TimeScale
 from tests.analysis import fabricated
 
 SCALE, PERIODS = TimeScale(), Periods(10, 100, 200, 100)

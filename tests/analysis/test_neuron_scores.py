@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import runs
-from analysis.neuron_scores import MOST_NEURONS, neuron_columns
+from analysis.fits import runs
+from analysis.fits.neuron_scores import MOST_NEURONS, neuron_columns
 
 
 def write_scores(folder, scores):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests import parity_analysis
+from tests.parity import analysis as parity_analysis
 
 NAMES = [
     "tables", "primary_recording", "active_neurons", "orientation_prefs", "assign_ori", "oscillating_neurons",

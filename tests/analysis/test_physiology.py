@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from analysis import physiology, power
-from analysis.synthetic import SHORT, Planted, autoregressive_noise, make_recording
-from analysis.timescale import Periods
+from analysis.checks import physiology, power
+from analysis.checks.synthetic import (
+    SHORT,
+    Planted,
+    autoregressive_noise,
+    make_recording,
+)
+from recordings.periods import Periods
 
 STRONG = {
     "frequency rises with contrast": 25,

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from analysis import load, pipeline
-from analysis.generated import generate_experiment
 from analysis.results import ResultsError, Store, read_arrays
 from analysis.steps.run import Options
-from analysis.timescale import Periods
+from benchmarks.generated import generate_experiment
 from nrf.protocols import sites_of_set
 from nrf.stimuli import make_stimuli
+from recordings.files import RecordingError, recording_folder
+from recordings.periods import Periods
 from runtime.config import ConfigError
-from runtime.recordings import RecordingError, recording_folder
 from tests.analysis.recorded_run import make_recorded_run
 from tests.conftest import REPOSITORY
 from tests.nrf.trained_run import tiny_config

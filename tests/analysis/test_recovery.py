@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import recovery, runs
+from analysis.fits import recovery, runs
 from tests.analysis.test_runs import write_run
 
 TRUE = np.array([[5.0, 6.0], [12.0, 20.0]])

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from analysis.report import flags, summarise, write_report
-from analysis.report_page import verdict_table
-from analysis.report_sections import CAPTIONS, SECTIONS, short
+from analysis.report.build import flags, summarise, write_report
+from analysis.report.page import verdict_table
+from analysis.report.sections import CAPTIONS, SECTIONS, short
 from runtime.config import ConfigError, flatten, load_config
 from tests.analysis import fabricated
 from tests.conftest import REPOSITORY

@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 
-from analysis import activity, correlograms, lag, orientation, spectra, timescale, transients
-from analysis.synthetic import autoregressive_noise
-from analysis.timescale import Periods, TimeScale
+from analysis.checks.synthetic import autoregressive_noise
+from analysis.measures import (
+    activity,
+    correlograms,
+    lag,
+    orientation,
+    spectra,
+    transients,
+)
+from recordings import periods as timescale
+from recordings.periods import Periods, TimeScale
 
 PERIODS = Periods(20, 300, 300, 200)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import run_figures, runs
+from analysis.fits import run_figures, runs
 from runtime.config import ConfigError
 
 SEEDS = 6

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import statistics
-from analysis.synthetic import autoregressive_noise
+from analysis.checks.synthetic import autoregressive_noise
+from analysis.measures import statistics
 
 
 @pytest.fixture

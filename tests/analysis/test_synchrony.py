@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from analysis import gabor_fits, surrogates, synchrony
-from analysis.synthetic import Planted, make_recording, narrow_band_noise
+from analysis.checks.synthetic import Planted, make_recording, narrow_band_noise
+from analysis.measures import gabor_fits, surrogates, synchrony
 
 LAGS = np.arange(-50, 50)
 

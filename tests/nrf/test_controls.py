@@ -9,8 +9,8 @@ import pytest
 
 from nrf import controls, experiments
 from nrf.trained import read_trained
+from recordings.files import RecordingError, open_recording
 from runtime.config import ConfigError, RunError
-from runtime.recordings import RecordingError, open_recording
 from tests.nrf.trained_run import QUICK, make_run, tiny_config
 
 NAME = "contrast_and_angle"

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analysis import activity, synchrony
-from analysis.timescale import Periods as AnalysisPeriods
+from analysis.measures import activity, synchrony
 from nrf import experiments, protocols
-from nrf.period_statistics import count_batches, summarise
 from nrf.trained import read_trained
+from recordings.files import RecordingError, open_recording
+from recordings.period_statistics import count_batches, summarise
+from recordings.periods import Periods as AnalysisPeriods
 from runtime.config import ConfigError
 from runtime.images import load_images
-from runtime.recordings import RecordingError, open_recording
 from tests.conftest import REPOSITORY
 from tests.nrf.trained_run import QUICK, make_run, tiny_config
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import parity, parity_nrf
+from tests.parity import __main__ as parity
+from tests.parity import nrf as parity_nrf
 
 SMALL = "initter_tinyC_hardsig_leaky_forward.npz"
 

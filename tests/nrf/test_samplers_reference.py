@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nrf.samplers import mass, sghmc
-from tests import parity_sghmc
+from tests.parity import sghmc as parity_sghmc
 
 
 def test_every_reference_file_is_reproduced(shared):

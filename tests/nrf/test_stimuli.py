@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nrf import stimuli
-from tests import parity_stimuli
+from tests.parity import stimuli as parity_stimuli
 
 
 def grey(height=32, width=32, channels=3, level=0.5):

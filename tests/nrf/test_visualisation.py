@@ -13,8 +13,8 @@ from nrf.phases import uniform_states
 from nrf.samplers import make_sampler
 from nrf.update import make_trainer
 from runtime.config import ConfigError
-from tests import parity_viz
 from tests.nrf.trained_run import QUICK, make_run, tiny_config
+from tests.parity import viz as parity_viz
 
 FILES = ("tinyB_layer0", "tinyB_layer3", "tinyC_layer1", "tinyC_layer2")
 compiled = functools.partial(jax.jit, compiler_options=QUICK)

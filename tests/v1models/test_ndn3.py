@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from v1models import ndn3, ndn3_regime, ndn3_weights
 from v1models.fitting import Plan, fit, stack_hypers
 from v1models.layer_specs import AddStreams, ChannelFilter, FactorisedConvolution, MultiplyStreams, PointReadout
+from v1models.ndn3 import adapter as ndn3
+from v1models.ndn3 import regime as ndn3_regime
+from v1models.ndn3 import weights as ndn3_weights
 from v1models.network import Network
 from v1models.optimisation import Data, default_hyper, make_training
 

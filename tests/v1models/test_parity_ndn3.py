@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests import parity_ndn3
 from tests.conftest import SHARED
+from tests.parity import ndn3 as parity_ndn3
 
 FILES = sorted(path.name for path in (SHARED / "reference" / "ndn3").glob("*.npz")) or ["forward_hsm.npz"]
 # One of each kind of layer, normalisation, loss and regime runs always; the other files when asked.

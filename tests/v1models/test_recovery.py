@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from analysis.recovery import recovery
+from analysis.fits.recovery import recovery
 from runtime.config import load_config
 from v1models.fitting import start_members
 from v1models.network import Network

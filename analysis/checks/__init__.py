@@ -1,0 +1,1 @@
+"""Checks of a recording against physiology: estimators, nulls, verdicts, power."""

@@ -1,0 +1,1 @@
+"""Measures of activity: functions from plain arrays to plain arrays."""

@@ -1,0 +1,103 @@
+"""Transients at stimulus onset and offset, and the mean traces around them.
+
+Cortex answers the appearance of a stimulus with an overshoot that grows with contrast. Time is axis 0 everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.measures.spectra import local_field_potential
+from recordings.periods import Periods
+
+
+class Transients(NamedTuple):
+    """Summed rectified activity around the change of the stimulus, one column a group of stimuli."""
+
+    groups: np.ndarray  # (groups,) label, such as the contrast
+    on: np.ndarray  # (steps, groups) from 100 steps before onset
+    off: np.ndarray  # (steps, groups) from 100 steps before offset
+    start: int  # first step relative to the change, negative
+
+
+def transients(
+    traces, groups, periods: Periods | None = None, lead: int = 100, length: int = 250, selected=None
+) -> Transients:
+    """Return the sum over neurons of max(x, μ), less its own mean over the blanks.
+
+    μ is each neuron's mean over both blanks without burn-in: what falls below it is cut, so that neurons which are
+    driven down do not cancel the ones driven up.
+
+    Args:
+        traces: (time, stimuli, ...) state; everything behind stimuli is summed.
+        groups: (stimuli,) label of each stimulus; stimuli of one label are summed.
+        periods: periods of the recording.
+        lead: steps before the change.
+        length: steps shown.
+        selected: neurons to sum, bool, (stimuli, ...); all by default.
+    """
+    periods = periods or Periods()
+    periods.check(len(traces))
+    traces = np.asarray(traces, np.float64)
+    blanks = periods.blank + periods.blank_after
+    mean = (traces[periods.before].sum(axis=0) + traces[periods.after].sum(axis=0)) / blanks
+    if selected is None:
+        selected = np.ones(traces.shape[1:], bool)
+    labels, summed = local_field_potential(np.maximum(traces, mean), selected, groups)
+    summed = summed - (summed[periods.before].sum(axis=0) + summed[periods.after].sum(axis=0)) / blanks
+    onset, offset = periods.onset - lead, periods.offset - lead
+    return Transients(labels, summed[onset : onset + length], summed[offset : offset + length], -lead)
+
+
+def transient_strength(result: Transients, early: int = 50, late: tuple[int, int] = (100, 150)) -> np.ndarray:
+    """Return the overshoot per group: the mean of the first `early` steps after onset less that of the steps `late`."""
+    zero = -result.start
+    return result.on[zero : zero + early].mean(axis=0) - result.on[zero + late[0] : zero + late[1]].mean(axis=0)
+
+
+def variability(traces, repeats, window: int = 50) -> np.ndarray:
+    """Return the variance across repeats of a stimulus in sliding windows, averaged over stimuli and neurons.
+
+    Variability that drops at stimulus onset is a mark of cortex (Churchland et al. 2010). The variance is taken across
+    repeats of the mean state in each window, so that the response itself does not count.
+
+    Args:
+        traces: (time, stimuli, ...) state.
+        repeats: (stimuli,) label; stimuli with one label are repeats of each other.
+        window: steps a window; windows do not overlap.
+
+    Returns:
+        (windows,) variance.
+
+    Raises:
+        ValueError: no stimulus is repeated.
+    """
+    traces, repeats = np.asarray(traces, np.float64), np.asarray(repeats)
+    count = len(traces) // window
+    means = traces[: count * window].reshape(count, window, *traces.shape[1:]).mean(axis=1)
+    labels, sizes = np.unique(repeats, return_counts=True)
+    labels = labels[sizes > 1]
+    if not labels.size:
+        raise ValueError("Variability across repeats needs a stimulus set in which a stimulus is shown at least twice.")
+    spread = [means[:, repeats == label].var(axis=1, ddof=1).reshape(count, -1).mean(axis=1) for label in labels]
+    return np.mean(spread, axis=0)
+
+
+def state_traces(traces, selected, groups, steps: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean over stimuli of a group of the summed traces of selected neurons.
+
+    Args:
+        traces: (time, stimuli, ...) state of one channel.
+        selected: (stimuli,) or (stimuli, ...) bool.
+        groups: (stimuli,) label, such as the contrast.
+        steps: stretch of time.
+
+    Returns:
+        distinct labels (groups,) and mean traces (time, groups).
+    """
+    traces = np.asarray(traces)[steps, :, None]
+    selected = np.asarray(selected, bool)[:, None]
+    labels, summed = local_field_potential(traces, selected, groups)
+    return labels, summed / np.unique(groups, return_counts=True)[1]

@@ -1,0 +1,1 @@
+"""The report of an analysed run: figures, captions and one HTML page."""

@@ -1,0 +1,1 @@
+"""Recordings of activity: what `nrf` (or a known system) writes and `analysis` reads."""

@@ -1,0 +1,1 @@
+"""Checks of files of reference arrays, from the tests and from the command line."""
