@@ -138,8 +138,9 @@ class Dense(Layer):
 class Convolution(Dense):
     """Cross-correlation with `features` kernels; width: pixels, one number or (rows, columns); SAME or VALID padding.
 
-    A kernel is never wider than its input. Where the kernel has width 1 along an axis, stride does not apply to it.
-    `pool`: side of a max pooling (SAME, stride `pool`) after the activation, 1 for none.
+    cropped: a kernel is never wider than its input; False keeps weights that only ever meet the padding (but not along
+    an axis of one pixel). Where the kernel has width 1 along an axis, stride does not apply to it. `pool`: side of a
+    max pooling (SAME, stride `pool`) after the activation, 1 for none.
     """
 
     width: int | tuple[int, int] = dataclasses.field(kw_only=True)
@@ -147,6 +148,7 @@ class Convolution(Dense):
     dilation: int = dataclasses.field(default=1, kw_only=True)
     padding: str = dataclasses.field(default="SAME", kw_only=True)
     pool: int = dataclasses.field(default=1, kw_only=True)
+    cropped: bool = dataclasses.field(default=True, kw_only=True)
 
     def __post_init__(self):
         super().__post_init__()
@@ -159,7 +161,10 @@ class Convolution(Dense):
 
     def kernel_size(self, input_shape):
         """(rows, columns) of a kernel on an input of that shape."""
-        return tuple(min(width, size) for width, size in zip(self.width, input_shape[:2], strict=True))
+        return tuple(
+            min(width, size) if self.cropped or size == 1 else width
+            for width, size in zip(self.width, input_shape[:2], strict=True)
+        )
 
     def strides(self, input_shape):
         """Stride along rows and columns."""

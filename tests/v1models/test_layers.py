@@ -100,6 +100,18 @@ def test_convolution_shapes(padding, stride, expected):
     assert spec.shapes[1] == (expected, expected, 2)
 
 
+def test_a_kernel_may_be_wider_than_its_input():
+    images = jnp.asarray(np.random.default_rng(2).standard_normal((2, 3, 3, 2)))
+    for cropped, side in ((True, 3), (False, 8)):
+        spec = NetworkSpec((3, 3, 2), (Convolution(4, width=8, stride=4, cropped=cropped),))
+        _, variables, y = _apply(spec, images)
+        kernel = variables["params"]["layer0"]["kernel"].reshape(side, side, 2, 4)
+        assert spec.shapes[1] == (1, 1, 4)
+        layout = ("NHWC", "HWIO", "NHWC")
+        expected = jax.lax.conv_general_dilated(images, kernel, (4, 4), "SAME", dimension_numbers=layout)
+        np.testing.assert_allclose(y.reshape(expected.shape), expected, atol=1e-5)
+
+
 def test_readouts_against_their_formulas():
     images = jnp.asarray(np.random.default_rng(2).standard_normal((3, 4, 5, 2)), jnp.float32)
     x = np.asarray(images)

@@ -60,6 +60,8 @@ class Quirks:
     factorised_normalised_by_default: bool = False
     # Normalisation: mode 2 means unit columns in conv layers; off, the Frobenius norm as in dense ones.
     convolution_mode_two_is_unit: bool = False
+    # Convolution: a kernel wider than its input keeps its width, with weights that meet the padding alone.
+    kernels_wider_than_input: bool = False
     # Convolution: the dilation in the dictionary is not used.
     convolution_dilation_ignored: bool = False
     # Normalisation: penalties of mode 2 see the matrix before it is scaled by the number of outputs.
@@ -302,6 +304,7 @@ def _layer(entry, index, input_shape, quirks):
             "width": max(input_shape[:2]) if width is None else width,
             "stride": 1 if entry["shift_spacing"] is None else entry["shift_spacing"],
             "dilation": 1 if quirks.convolution_dilation_ignored else entry["dilation"] or 1,
+            "cropped": not quirks.kernels_wider_than_input,
         }
     if kind in ("readout", "conv_readout"):
         if entry["xy_out"] is None:
