@@ -1,8 +1,8 @@
 """Recordings of a run folder as the analyses see them, whatever level they were recorded at.
 
 An `Experiment` gives traces at sites, traces of the middle, statistics per neuron and period, and frames of a movie. At
-level `analysis` these were accumulated while recording; at level `full` they are taken from the whole traces, block by
-block, so that both lead to the same tables and figures up to the rounding of the recorded numbers.
+level `analysis` these were accumulated while recording; at level `full` they are taken from the whole traces by the
+same functions, so that both lead to the same tables and figures up to the rounding of the recorded numbers.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from analysis.measures import statistics
-from analysis.measures.activity import PeriodStatistics, period_statistics
-from recordings.files import Recording, list_recordings, recording_folder
+from recordings import names, period_statistics
+from recordings.names import DURING, OUTSIDE, STATE
+from recordings.period_statistics import PeriodStatistics
 from recordings.periods import Periods
+from recordings.reading import Recording, list_recordings, recording_folder
 from runtime.config import RunError, did_you_mean
-
-BATCH_STEPS = 100
 
 
 class NotTestable(RunError):
@@ -95,9 +94,9 @@ class Experiment:
             raise NotTestable(f"the recording '{self.name}' has no site in the middle of the map")
         return int(found[0])
 
-    def centre(self, variable: str = "state") -> np.ndarray:
+    def centre(self, variable: str = STATE) -> np.ndarray:
         """A variable of the middle neuron of every channel (time, stimuli, channels), float32."""
-        if variable == "state":
+        if variable == STATE:
             return self.site_traces()[:, :, self.centre_site()]
         if variable not in self.variables:
             raise NotTestable(
@@ -110,98 +109,53 @@ class Experiment:
         """Statistics during the stimulus and outside it."""
         if self.periods.blank + self.periods.blank_after == 0:
             raise NotTestable(f"the recording '{self.name}' has no blank to compare the stimulus with")
-        return self.source.statistics("during"), self.source.statistics("outside")
+        return self.source.statistics(DURING), self.source.statistics(OUTSIDE)
 
 
-class ReducedSource:
-    """A recording of level `analysis`."""
+class RecordedSource:
+    """A recording on disk; what level it was recorded at shows here and in `period_statistics.read` alone."""
 
-    def __init__(self, recording: Recording, layer: int):
-        self._recording, self._layer = recording, layer
+    def __init__(self, recording: Recording, layer: int, sites: np.ndarray):
+        self._recording, self._layer, self._sites = recording, layer, sites
+        self._whole = recording.about["level"] == names.FULL
+        self._block: tuple[int, np.ndarray] | None = None  # the whole traces read last stay in memory
 
-    def site_traces(self, stimuli: slice) -> np.ndarray:
-        """See `Source`."""
-        return self._recording.read(f"state/{self._layer}/sites", stimulus=stimuli).astype(np.float32)
-
-    def centre(self, variable: str) -> np.ndarray:
-        """See `Source`."""
-        return self._recording.read(f"{variable}/{self._layer}/centre").astype(np.float32)
-
-    def statistics(self, period: str) -> PeriodStatistics:
-        """See `Source`."""
-        about, layer = self._recording.about["statistics"], self._layer
-        place = list(about).index(period)
-        names = ("mean", "variance", "batch_mean", "batch_variance", "normality_spread")
-        found = {name: self._recording.read(f"statistics/{layer}/{name}", period=place) for name in names}
-        steps, batches = about[period]["steps"], about[period]["batches"]
-        normality = statistics.shapiro_wilk_from_spread(found["normality_spread"], found["variance"], steps)
-        moments = found["mean"], found["variance"], batches, found["batch_mean"], found["batch_variance"]
-        return PeriodStatistics(steps, *moments, *normality)
-
-    def frames(self, stimulus: int, every: int) -> np.ndarray:
-        """See `Source`."""
-        return self._recording.read(f"movie/{self._layer}", stimulus=stimulus).astype(np.float32)
-
-    def images(self) -> np.ndarray:
-        """See `Source`."""
-        return self._recording.read("images")
-
-
-class FullSource:
-    """A recording of level `full`; the block read last stays in memory."""
-
-    def __init__(self, recording: Recording, layer: int, periods: Periods, sites: np.ndarray):
-        self._recording, self._layer, self._periods, self._sites = recording, layer, periods, sites
-        self._block: tuple[int, np.ndarray] | None = None
-        self._statistics: dict[str, PeriodStatistics] = {}
-
-    def _read(self, stimulus: int) -> np.ndarray:
+    def _read_whole(self, stimulus: int) -> np.ndarray:
         block = stimulus // self._recording.schema.block
         rows = self._recording.schema.stimuli_of(block)
         if self._block is None or self._block[0] != block:
             self._block = None
-            self._block = block, self._recording.read(f"state/{self._layer}", stimulus=rows)
+            self._block = block, self._recording.read(names.traces(names.STATE, self._layer), stimulus=rows)
         return self._block[1][:, stimulus - rows.start]
 
     def site_traces(self, stimuli: slice) -> np.ndarray:
         """See `Source`."""
+        if not self._whole:
+            return self._recording.read(names.site_traces(self._layer), stimulus=stimuli).astype(np.float32)
         numbers = range(stimuli.start, stimuli.stop)
-        return np.stack([self._read(n)[:, *self._sites[n].T].astype(np.float32) for n in numbers], axis=1)
+        return np.stack([self._read_whole(n)[:, *self._sites[n].T].astype(np.float32) for n in numbers], axis=1)
 
     def centre(self, variable: str) -> np.ndarray:
         """See `Source`."""
-        name = f"{variable}/{self._layer}"
+        if not self._whole:
+            return self._recording.read(names.centre(variable, self._layer)).astype(np.float32)
+        name = names.traces(variable, self._layer)
         height, width = self._recording.schema.arrays[name].shape[2:4]
         return self._recording.read(name, height=height // 2, width=width // 2).astype(np.float32)
 
     def statistics(self, period: str) -> PeriodStatistics:
         """See `Source`."""
-        if period not in self._statistics:
-            length = self._recording.about.get("batch_steps", BATCH_STEPS)
-            parts = {"during": (self._periods.during,), "outside": (self._periods.before, self._periods.after)}
-            found = {name: [] for name in parts}
-            for stimulus in range(self._recording.schema.stimuli):
-                traces = self._read(stimulus)
-                for name, segments in parts.items():
-                    present = tuple(part for part in segments if part.stop > part.start)
-                    found[name].append(period_statistics(traces, present, length))
-            for name, each in found.items():
-                columns = [np.stack(values) if np.ndim(values[0]) else values[0] for values in zip(*each, strict=True)]
-                self._statistics[name] = PeriodStatistics(*columns)
-        return self._statistics[period]
+        return period_statistics.read(self._recording, self._layer, period)
 
     def frames(self, stimulus: int, every: int) -> np.ndarray:
         """See `Source`."""
-        return self._read(stimulus)[::every].astype(np.float32)
+        if self._whole:
+            return self._read_whole(stimulus)[::every].astype(np.float32)
+        return self._recording.read(names.movie(self._layer), stimulus=stimulus).astype(np.float32)
 
     def images(self) -> np.ndarray:
         """See `Source`."""
-        return self._recording.read("images")
-
-
-def recorded(run_folder: str | pathlib.Path) -> list[str]:
-    """Names of the recordings of a run, controls among them."""
-    return list_recordings(run_folder)
+        return self._recording.read(names.IMAGES)
 
 
 def open_experiment(run_folder: str | pathlib.Path, name: str, layer: int | None = None) -> Experiment:
@@ -216,10 +170,10 @@ def open_experiment(run_folder: str | pathlib.Path, name: str, layer: int | None
         NotTestable: the experiment or the layer was not recorded.
         RecordingError: the recording is of another version, unfinished or damaged.
     """
-    names = recorded(run_folder)
-    if name not in names:
+    known = list_recordings(run_folder)
+    if name not in known:
         raise NotTestable(
-            f"the experiment '{name}' was not recorded{did_you_mean(name, names)}; add it to config.record.experiments "
+            f"the experiment '{name}' was not recorded{did_you_mean(name, known)}; add it to config.record.experiments "
             "and run the stage 'record'"
         )
     recording = Recording(recording_folder(run_folder, name))
@@ -230,14 +184,13 @@ def open_experiment(run_folder: str | pathlib.Path, name: str, layer: int | None
             f"layer {layer} is not in the recording '{name}', which holds layers {_listed(layers)}; set "
             "config.analyse.layer to one of them"
         )
-    periods, sites = Periods(*about["periods"]), recording.read(f"sites/{layer}").astype(int)
-    full = about["level"] == "full"
-    source = FullSource(recording, layer, periods, sites) if full else ReducedSource(recording, layer)
-    shape = recording.schema.arrays[f"state/{layer}" if full else f"statistics/{layer}/mean"].shape
+    sites = recording.read(names.sites(layer)).astype(int)
+    maps = names.traces(STATE, layer) if about["level"] == names.FULL else names.statistic("mean", layer)
+    shape = recording.schema.arrays[maps].shape
     return Experiment(
         name=name,
         layer=layer,
-        periods=periods,
+        periods=Periods(*about["periods"]),
         table={column: np.asarray(values) for column, values in about["table"].items()},
         size=(shape[2], shape[3]),
         channels=shape[4],
@@ -246,7 +199,7 @@ def open_experiment(run_folder: str | pathlib.Path, name: str, layer: int | None
         filmed=tuple(about["filmed"]),
         movie_every=about["movie_every"],
         about=about,
-        source=source,
+        source=RecordedSource(recording, layer, sites),
     )
 
 

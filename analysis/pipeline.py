@@ -12,15 +12,16 @@ import hashlib
 import pathlib
 from collections.abc import Callable
 
-from analysis import load
-from analysis.load import Experiment, NotTestable
+from analysis.load import Experiment, NotTestable, open_experiment
 from analysis.report.build import write_report
 from analysis.results import RESULTS, Store
 from analysis.steps import dynamics, responses, synchrony
-from analysis.steps.run import LINE, OVERLAPPING, PATCHES, PRIMARY, Options, Outcome, Run
+from analysis.steps.run import Options, Outcome, Run
 from analysis.steps.verdicts import check_physiology
-from recordings.files import CONTROL_MARK, recording_folder
+from recordings.format import mark_files
+from recordings.names import CONTROL_MARK, LINE, PATCHES, PRIMARY, REPEATED
 from recordings.periods import TimeScale
+from recordings.reading import list_recordings, recording_folder
 from runtime.config import ConfigError
 from runtime.metrics import Progress
 
@@ -40,7 +41,7 @@ STEPS: dict[str, Callable[[Run], Outcome]] = {
 }
 
 # Steps that work block by block, and the experiments that they read.
-LONG = {"synchrony_overlapping": OVERLAPPING, "synchrony_patches": PATCHES, "synchrony_line": LINE}
+LONG = {"synchrony_overlapping": REPEATED, "synchrony_patches": PATCHES, "synchrony_line": LINE}
 
 
 def analyse(config, workdir: str | pathlib.Path) -> pathlib.Path:
@@ -56,11 +57,11 @@ def analyse(config, workdir: str | pathlib.Path) -> pathlib.Path:
         ResultsError: results cannot be written.
     """
     options, folder = read_options(config), pathlib.Path(workdir)
-    names = load.recorded(folder)
+    names = list_recordings(folder)
     if not names:
         raise ConfigError(f"{folder} holds no recordings; run the stage 'record' there first")
     layer = config.analyse.layer
-    opened = {name: load.open_experiment(folder, name, layer) for name in names}
+    opened = {name: open_experiment(folder, name, layer) for name in names}
     layer = next(iter(opened.values())).layer
     about = describe(opened, layer, options)
     about["fingerprint"] = fingerprint(folder, names)
@@ -99,7 +100,7 @@ def fingerprint(folder: pathlib.Path, names: list[str]) -> str:
     """A digest of all recorded blocks: results made from other recordings are made anew."""
     digest = hashlib.sha256()
     for name in names:
-        for mark in sorted((recording_folder(folder, name) / "blocks").glob("*.json")):
+        for mark in mark_files(recording_folder(folder, name)):
             digest.update(mark.read_bytes())
     return digest.hexdigest()
 

@@ -33,16 +33,11 @@ from analysis.steps.run import Options
 from benchmarks.generated import generate_experiment
 from nrf.protocols import sites_of_set
 from nrf.stimuli import make_stimuli
+from recordings.names import LINE, PATCHES, PRIMARY, REPEATED, TUNING
 from recordings.periods import Periods
 
 SIDE, CHANNELS, STIMULI = 32, 32, 128
-NAMES = (
-    "contrast_and_angle",
-    "just_angle",
-    "just_angle_few_angles",
-    "double_fewlocs_and_fewerangles",
-    "long_just_fewangles",
-)
+NAMES = (PRIMARY, TUNING, REPEATED, PATCHES, LINE)
 # Hours of the original for the same thing; steps it does not name are part of others.
 ORIGINAL_HOURS = {
     "activity": 2.7 + 0.3, "preferences": 0.002 + 0.004, "oscillations": 5.8, "movie": 0.3, "lag": 0.16,

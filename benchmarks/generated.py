@@ -12,8 +12,9 @@ import numpy as np
 
 from analysis.checks.synthetic import autoregressive_noise, narrow_band_noise
 from analysis.load import Experiment
-from analysis.measures.activity import PeriodStatistics
 from analysis.measures.statistics import circular_distance
+from recordings.names import DURING, MOMENTUM, OUTSIDE, STATE
+from recordings.period_statistics import PeriodStatistics
 from recordings.periods import Periods, TimeScale
 
 WIDTH = 6.0  # pixels, spread of the response around the middle
@@ -59,20 +60,22 @@ class GeneratedSource:
 
     def statistics(self, period: str) -> PeriodStatistics:
         """See `load.Source`."""
-        segments = {"during": (self._periods.during,), "outside": (self._periods.before, self._periods.after)}[period]
+        segments = {DURING: (self._periods.during,), OUTSIDE: (self._periods.before, self._periods.after)}[period]
         steps = [part.stop - part.start for part in segments]
         length = max(1, min([100, *(n // 8 for n in steps if n)]))
         batches = sum(n // length for n in steps)
         rows, columns = (np.arange(n) - n // 2 for n in self._size)
         profile = np.exp(-(rows[:, None] ** 2 + columns[None] ** 2) / (2 * WIDTH**2))
-        mean = 0.1 * RESPONSE * (period == "during") * self._gain[:, None, None, :] * profile[None, :, :, None]
+        mean = 0.1 * RESPONSE * (period == DURING) * self._gain[:, None, None, :] * profile[None, :, :, None]
         noise = np.random.default_rng([self._seed, len(period)]).standard_normal(mean.shape, dtype=np.float32)
         # Batch means of AR(1) noise with correlation 0.9 have 19 times the variance of independent steps.
         batch_variance = 0.01 * 19 / length
         mean = mean.astype(np.float32) + noise * np.float32(np.sqrt(batch_variance / batches))
         spread = np.full(mean.shape, batch_variance, np.float32)
-        normality = np.full(mean.shape, 0.999, np.float32), np.full(mean.shape, 0.5, np.float32)
-        return PeriodStatistics(sum(steps), mean, np.full_like(spread, 0.01), batches, mean, spread, *normality)
+        variance = np.full_like(spread, 0.01)
+        return PeriodStatistics(
+            sum(steps), mean, variance, batches, mean, spread, np.sqrt(0.999 * (sum(steps) - 1) * variance)
+        )
 
     def frames(self, stimulus: int, every: int) -> np.ndarray:
         """See `load.Source`."""
@@ -106,7 +109,7 @@ def generate_experiment(
         table={column: np.asarray(values) for column, values in table.items()},
         size=size,
         channels=channels,
-        variables=("state", "momentum"),
+        variables=(STATE, MOMENTUM),
         sites=sites,
         filmed=(0,),
         movie_every=5,

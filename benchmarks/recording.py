@@ -27,18 +27,20 @@ import numpy as np
 from ml_collections import FrozenConfigDict
 
 from nrf import experiments
-from nrf.blocks import Blocks
 from nrf.protocols import make_protocol
+from nrf.recorder import Blocks, Job, make_recorder, run_block, sample_block
 from nrf.trained import Trained
 from nrf.update import make_trainer
-from recordings.files import Writer, recording_folder
+from recordings.names import LINE, PATCHES, PRIMARY, REPEATED, TUNING
+from recordings.reading import recording_folder
+from recordings.writing import Writer
 from runtime import devices
 from runtime.config import load_config
 from runtime.images import ImageSet
 
 CONFIG = pathlib.Path(__file__).resolve().parents[1] / "configs" / "nrflv.py"
-EXPERIMENT = "contrast_and_angle"
-FIVE = (EXPERIMENT, "just_angle", "just_angle_few_angles", "double_fewlocs_and_fewerangles", "long_just_fewangles")
+EXPERIMENT = PRIMARY
+FIVE = (PRIMARY, TUNING, REPEATED, PATCHES, LINE)
 
 
 def untrained(config) -> Trained:
@@ -81,14 +83,14 @@ def schema_bytes(config, trained: Trained, level: str) -> int:
     return size
 
 
-def record_blocks(job: experiments.Job) -> tuple[float, float, int]:
+def record_blocks(job: Job) -> tuple[float, float, int]:
     """Seconds by the clock and of all cores that a whole recording takes, and its bytes on disk."""
     with tempfile.TemporaryDirectory() as folder:
         with Writer(recording_folder(folder, job.name), job.schema) as writer:
             begun = time.perf_counter(), time.process_time()
-            with Blocks(job.config.record, job.protocol, writer) as blocks:
+            with Blocks(job, writer) as blocks:
                 for block in writer.missing():
-                    for first, traces in experiments.run_block(job, block):
+                    for first, traces in run_block(job, block):
                         blocks.take(block, first, traces)
                     blocks.complete(block)
             writer.close()
@@ -96,11 +98,11 @@ def record_blocks(job: experiments.Job) -> tuple[float, float, int]:
         return *seconds, writer.bytes_on_disk()
 
 
-def sample_blocks(job: experiments.Job) -> tuple[float, float]:
+def sample_blocks(job: Job) -> tuple[float, float]:
     """Seconds by the clock and of all cores that the same steps take without recording anything."""
     begun = time.perf_counter(), time.process_time()
     for block in range(job.schema.num_blocks):
-        for _, state, _ in experiments.sample_block(job, block):
+        for _, state, _ in sample_block(job, block):
             jax.block_until_ready(state.position)
     return time.perf_counter() - begun[0], time.process_time() - begun[1]
 
@@ -113,14 +115,14 @@ def measure(preset: str, level: str, options: argparse.Namespace, overrides: lis
     protocol = make_protocol(EXPERIMENT, config, noise_set(config), trained.model)
     silent = FrozenConfigDict({**config.to_dict(), "record": {**config.record.to_dict(), "layers": ()}})
     jobs = [
-        experiments.Job(
+        Job(
             EXPERIMENT, pathlib.Path(), each, trained, protocol, experiments.make_schema(each, protocol, trained),
-            experiments.make_recorder(each, trained, protocol.clamped),
+            make_recorder(each, trained, protocol.clamped),
         )
         for each in (config, silent)
     ]  # fmt: skip
     for job in jobs:  # compiles
-        jax.block_until_ready(next(iter(experiments.sample_block(job, 0)))[1].position)
+        jax.block_until_ready(next(iter(sample_block(job, 0)))[1].position)
     steps = jobs[0].chunks * config.record.chunk * jobs[0].schema.num_blocks
     ours, theirs, size = [], [], 0
     for repeat in range(options.repeats):

@@ -18,18 +18,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
-from scipy import fft
 
 from nrf.phases import make_gradient_fn, make_phase, uniform_states
 from nrf.protocols import EXPERIMENTS
 from nrf.samplers import make_sampler, options_for_layers
 from nrf.trained import QUICKLY, Trained
 from nrf.update import read_sampler
-from recordings.files import CONTROL_MARK, list_recordings, open_recording
+from recordings.autocorrelation import autocorrelation_time
+from recordings.names import CONTROLS, DIAGONAL, LANGEVIN, MOMENTUM, SHUFFLED, STATE, of_control
+from recordings.reading import list_recordings, open_recording
 from runtime.checkpoint import read_tree
 from runtime.config import ConfigError, RunError, did_you_mean
-
-LANGEVIN, SHUFFLED, DIAGONAL = CONTROLS = ("langevin", "shuffled_weights", "diagonal_mass")
 
 # The tuning of Langevin's step size: multiples of config.sampler.langevin.step_size, the first being the reference.
 FACTORS = (0.25, *(2.0 ** (k / 2) for k in range(-2, 12)))
@@ -117,8 +116,8 @@ def _langevin(config: ConfigDict, workdir: pathlib.Path, trained: Trained, image
     step_size = tuple(step_size) if isinstance(step_size, list) else step_size
     changed["sampler"][LANGEVIN] |= {"step_size": step_size, "temperature": temperature}
     # The momentum that its state carries is a random number.
-    kept = tuple(variable for variable in config.record.variables if variable != "momentum")
-    changed["record"]["variables"] = kept or ("state",)
+    kept = tuple(variable for variable in config.record.variables if variable != MOMENTUM)
+    changed["record"]["variables"] = kept or (STATE,)
     return Control(LANGEVIN, FrozenConfigDict(changed), trained, about)
 
 
@@ -214,7 +213,7 @@ def tune_step_size(config: ConfigDict, trained: Trained, images: np.ndarray) -> 
         # Written so that an energy that is not finite ends the search.
         if not abs(energy - reference) <= allowed:
             break
-        times = [integrated_autocorrelation_time(np.asarray(trace)).ravel() for trace in traces]
+        times = [autocorrelation_time(np.asarray(trace)).ravel() for trace in traces]
         found.append((float(np.mean(np.concatenate(times))), factor))
     if not found:
         raise RunError(
@@ -224,20 +223,6 @@ def tune_step_size(config: ConfigDict, trained: Trained, images: np.ndarray) -> 
     time, factor = min(found)
     scaled = tuple(float(each * factor) for each in base) if isinstance(base, tuple) else float(base * factor)
     return Tuned(scaled, time, tuple(tried))
-
-
-def integrated_autocorrelation_time(traces: np.ndarray) -> np.ndarray:
-    """τ = 1 + 2 Σ ρ_k up to the first negative pair of neighbouring lags (Geyer 1992), at least 1.
-
-    traces: (time, ...); the result has the trailing shape, in steps, 1 for constant traces.
-    """
-    steps = len(traces)
-    centred = np.asarray(traces, np.float64) - np.mean(traces, axis=0, dtype=np.float64)
-    power = np.abs(fft.rfft(centred, fft.next_fast_len(2 * steps, real=True), axis=0)) ** 2
-    covariance = fft.irfft(power, fft.next_fast_len(2 * steps, real=True), axis=0)[: steps // 2 * 2]
-    pairs = covariance.reshape(-1, 2, *covariance.shape[1:]).sum(axis=1)
-    kept = (pairs * np.cumprod(pairs > 0, axis=0)).sum(axis=0)
-    return np.maximum(2 * kept / np.where(covariance[0] > 0, covariance[0], 1.0) - 1, 1.0)
 
 
 def _temperature(config: ConfigDict) -> float | tuple[float, ...]:
@@ -254,7 +239,7 @@ def _is_coupled(config: ConfigDict) -> bool:
 
 def _recorded_before(workdir: pathlib.Path, config: ConfigDict) -> dict[str, Any] | None:
     """What an earlier recording says of its Langevin control: a resumed run goes on with the same step size."""
-    wanted = {f"{name}{CONTROL_MARK}{LANGEVIN}" for name in controlled_experiments(config)}
+    wanted = {of_control(name, LANGEVIN) for name in controlled_experiments(config)}
     for name in list_recordings(workdir):
         if name in wanted:
             return open_recording(workdir, name).about["control"]

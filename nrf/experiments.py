@@ -1,17 +1,17 @@
 """Recording a trained model as one records cortex: stimuli are shown, states, momenta, energies and forces are kept.
 
 `record(config, workdir)` runs the experiments of config.record (see `protocols`) in blocks of stimuli and leaves one
-recording each under `workdir/recordings/` (see `recordings.files`), at one of two levels:
+recording each under `workdir/recordings/` (see `recordings.format`), at one of two levels:
 
     full       everything asked for: arrays VARIABLE/LAYER (time, stimulus, height, width, channel)
     analysis   what the analyses read: per neuron and period the statistics of the state (statistics/LAYER/..., see
-               `period_statistics`), the state at the sites of the protocol (state/LAYER/sites), the other variables at
-               the middle (VARIABLE/LAYER/centre), and every so manieth frame of a few stimuli (movie/LAYER)
+               `recordings.period_statistics`), the state at the sites of the protocol (state/LAYER/sites), the other
+               variables at the middle (VARIABLE/LAYER/centre), and every n-th frame of a few stimuli (movie/LAYER)
 
-Both hold the images shown and the places of the sites.  State and momentum are those after each step, energy and
-gradient those at the state before it.  Memory is bounded by the block: at level `analysis` the states of a block stay
-in memory until its statistics are made, beside the sampling of the next block.  A block's chains depend on the seed,
-the experiment and the block alone, so a recording that is killed and resumed equals an undisturbed one.
+Both hold the images shown and the places of the sites; beside them lies a contact sheet of the stimuli. State and
+momentum are those after each step, energy and gradient those at the state before it. Memory is bounded by the block
+(see `nrf.recorder`). A block's chains depend on the seed, the experiment and the block alone, so a recording that is
+killed and resumed equals an undisturbed one.
 
 The experiments of config.record.controlled are recorded once more under each control (see `controls`), in recordings
 named EXPERIMENT@CONTROL.
@@ -20,64 +20,32 @@ named EXPERIMENT@CONTROL.
 from __future__ import annotations
 
 import pathlib
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from nrf.blocks import Blocks, filmed
 from nrf.controls import CHAINS, Control, check_controls, controlled_experiments, make_controls
-from nrf.phases import make_gradient_fn, uniform_states
 from nrf.protocols import Protocol, make_protocol
-from nrf.trained import Trained, read_trained, start_states
-from nrf.update import read_sampler, to_states
-from recordings.files import (
-    CONTROL_MARK,
-    Array,
-    Schema,
-    Writer,
-    recording_folder,
-)
-from recordings.period_statistics import LEAST_STEPS, STATISTICS, count_batches
+from nrf.recorder import Blocks, Job, Recorder, filmed, make_recorder, run_block
+from nrf.stimuli import write_contact_sheet
+from nrf.trained import Trained, read_trained
+from nrf.update import to_states
+from recordings import names, period_statistics
+from recordings.format import STIMULUS, TIME, Array, Schema
+from recordings.names import FULL, LEVELS, STATE, VARIABLES
+from recordings.period_statistics import LEAST_STEPS
+from recordings.reading import recording_folder
+from recordings.writing import Writer
 from runtime import devices
 from runtime.config import ConfigError, did_you_mean
 from runtime.images import load_images
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import Progress
 
-LEVELS = ("analysis", "full")
-VARIABLES = ("state", "momentum", "energy", "gradient")
 TRACE_TYPES = ("float16", "float32")
-MAPS = ("stimulus", "height", "width", "channel")
-
-
-class Recorder(NamedTuple):
-    """Pure functions that record a block of B chains."""
-
-    start: Callable[..., Any]  # (key, weights, screens) -> sampler state; screens: three images (B, H, W, C)
-    chunk: Callable[..., tuple]  # (key, weights, state, screens, boundaries, first step) -> (state, {name: traces})
-
-
-class Job(NamedTuple):
-    """One recording to make."""
-
-    name: str  # of the recording
-    folder: pathlib.Path
-    config: ConfigDict
-    trained: Trained
-    protocol: Protocol
-    schema: Schema
-    recorder: Recorder
-
-    @property
-    def chunks(self) -> int:
-        """Calls of the compiled program per block."""
-        return -(-self.protocol.periods.total // self.config.record.chunk)
 
 
 def record(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, pathlib.Path]:
@@ -96,7 +64,10 @@ def record(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, pathlib
         done = total - sum(job.chunks * len(blocks) for job, blocks in zip(jobs, missing, strict=True))
         progress = open_writers.enter_context(Progress(total, done, "recording"))
         for job, writer, todo in zip(jobs, writers, missing, strict=True):
-            with Blocks(job.config.record, job.protocol, writer) as blocks:
+            sheet = job.folder / names.CONTACT_SHEET
+            if job.protocol.stimuli is not None and not sheet.exists():
+                write_contact_sheet(job.protocol.stimuli, sheet)
+            with Blocks(job, writer) as blocks:
                 for block in todo:
                     if stop.requested:
                         break
@@ -114,16 +85,16 @@ def record(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, pathlib
 def make_jobs(config: ConfigDict, workdir: str | pathlib.Path) -> list[Job]:
     """The recordings that config.record asks for, controls last; nothing is recorded yet."""
     trained = read_trained(config, workdir)
-    data, names = config.data, config.record.experiments
+    data = config.data
     images = load_images(
         data.name, data_dir=data.dir, size=data.size, channels=data.channels, num_train=data.num_train,
         contrast=data.contrast, seed=config.seed,
     )  # fmt: skip
-    protocols = {name: make_protocol(name, config, images, trained.model) for name in names}
+    protocols = {name: make_protocol(name, config, images, trained.model) for name in config.record.experiments}
     recorders: dict[tuple, Recorder] = {}
 
     def make_job(protocol: Protocol, config: ConfigDict, trained: Trained, control: Control | None = None) -> Job:
-        name = f"{protocol.name}{CONTROL_MARK}{control.name}" if control else protocol.name
+        name = names.of_control(protocol.name, control.name if control else "")
         schema = make_schema(config, protocol, trained, control.about if control else None)
         kind = control and control.name, protocol.clamped
         if kind not in recorders:
@@ -169,32 +140,28 @@ def make_schema(
     first_layer = 1 if protocol.clamped else 0
     time, count, num_sites = protocol.periods.total, *protocol.sites.shape[:2]
     segments = protocol.periods.segments()
-    arrays = {"images": Array(MAPS, protocol.images.shape, "float32")}
+    maps = (STIMULUS, "height", "width", "channel")
+    arrays = {names.IMAGES: Array(maps, protocol.images.shape, "float32")}
     for layer in record.layers:
         if not first_layer <= layer < len(layers):
             raise ConfigError(
                 f"config.record.layers names layer {layer}; in the experiment '{protocol.name}' the layers that move "
                 f"are {first_layer} to {len(layers) - 1}"
             )
-        shape = (count, *layers[layer].size, layers[layer].channels)
-        arrays[f"sites/{layer}"] = Array(("stimulus", "site", "coordinate"), (count, num_sites, 2), "int16")
-        if record.level == "full":
-            for variable in record.variables:
-                traces = Array(("time", *MAPS), (time, *shape), record.dtype, record.chunk)
-                arrays[f"{variable}/{layer}"] = traces
+        shape, channels = (count, *layers[layer].size, layers[layer].channels), layers[layer].channels
+        arrays[names.sites(layer)] = Array((STIMULUS, "site", "coordinate"), (count, num_sites, 2), "int16")
+        if record.level == FULL:
+            whole = Array((TIME, *maps), (time, *shape), record.dtype, record.chunk)
+            arrays |= {names.traces(variable, layer): whole for variable in record.variables}
             continue
-        for statistic in STATISTICS:
-            name = f"statistics/{layer}/{statistic}"
-            arrays[name] = Array(("period", *MAPS), (len(segments), *shape), "float32")
-        dims = ("time", "stimulus", "site", "channel")
-        arrays[f"state/{layer}/sites"] = Array(dims, (time, count, num_sites, shape[-1]), record.dtype)
-        for variable in record.variables:
-            if variable != "state":
-                centre = Array(("time", "stimulus", "channel"), (time, count, shape[-1]), record.dtype)
-                arrays[f"{variable}/{layer}/centre"] = centre
+        arrays |= period_statistics.arrays(layer, dict(zip(maps, shape, strict=True)), segments)
+        dims = (TIME, STIMULUS, "site", "channel")
+        arrays[names.site_traces(layer)] = Array(dims, (time, count, num_sites, channels), record.dtype)
+        centre = Array((TIME, STIMULUS, "channel"), (time, count, channels), record.dtype)
+        arrays |= {names.centre(variable, layer): centre for variable in record.variables if variable != STATE}
         if record.movie:
             frames = -(-time // record.movie_every)
-            arrays[f"movie/{layer}"] = Array(("frame", *MAPS), (frames, *shape), record.dtype)
+            arrays[names.movie(layer)] = Array(("frame", *maps), (frames, *shape), record.dtype)
     about = {
         "experiment": protocol.name,
         "level": record.level,
@@ -202,13 +169,7 @@ def make_schema(
         "table": {name: np.asarray(column).tolist() for name, column in protocol.table.items()},
         "layers": list(record.layers),
         "variables": list(record.variables),
-        "statistics": {
-            name: {
-                "steps": sum(part.stop - part.start for part in parts),
-                "batches": count_batches(parts, record.batch_steps),
-            }
-            for name, parts in segments.items()
-        },
+        "statistics": period_statistics.describe(segments, record.batch_steps),
         "batch_steps": record.batch_steps,
         "filmed": filmed(record.movie, count),
         "movie_every": record.movie_every,
@@ -219,91 +180,6 @@ def make_schema(
         **({} if control is None else {"control": dict(control)}),
     }
     return Schema(arrays, count, min(record.block, count), about)
-
-
-def make_recorder(config: ConfigDict, trained: Trained, clamped: bool) -> Recorder:
-    """Build the functions that record a block; the traces are the full arrays of the config's layers.
-
-    At level `analysis` all of the state, but of the other variables the middle alone.
-    """
-    record, model = config.record, trained.model
-    sampler, clip = read_sampler(config, model, clamped), config.sampler.gradient_clip or None
-    offset = 1 if clamped else 0
-    # The statistics are those of the state, whether or not its traces were asked for.
-    variables = record.variables if record.level == "full" else tuple(dict.fromkeys(("state", *record.variables)))
-
-    def gradient_of(weights, image):
-        return make_gradient_fn(model, weights, image if clamped else None, clip)
-
-    def start(key: jax.Array, weights, screens: tuple[jax.Array, ...]):
-        states = start_states(trained, key, screens[0], config.positive.start)
-        if not clamped:
-            states = uniform_states(key, model, screens[0].shape[0])
-        return sampler.init(states[offset:], gradient_of(weights, screens[0]))
-
-    def values(variable: str, layer: int, weights, image, before, state, info) -> jax.Array:
-        if variable == "energy":
-            states = (image, *before) if clamped else before
-            return model.unit_energies(weights, states)[layer]
-        source = {"state": state.position, "momentum": state.momentum, "gradient": info.gradient}[variable]
-        return source[layer - offset]
-
-    def chunk(key: jax.Array, weights, state, screens, boundaries: jax.Array, first: jax.Array):
-        shown = jnp.stack([*screens, screens[1]])  # burn-in, blank, stimulus, blank
-
-        def advance(state, time):
-            image = shown[jnp.sum(time >= boundaries)]
-            gradient_fn = gradient_of(weights, image)
-            if "energy" in state._fields:  # remembered from the image before
-                state = sampler.init(state.position, gradient_fn)
-            before = tuple(state.position)
-            state, info = sampler.step(jax.random.fold_in(key, time), state, gradient_fn)
-            traces = {}
-            for layer in record.layers:
-                for variable in variables:
-                    found = values(variable, layer, weights, image, before, state, info)
-                    if record.level == "analysis" and variable != "state":
-                        found = found[:, found.shape[1] // 2, found.shape[2] // 2]
-                    # Rounding where the numbers are made halves what has to be moved.
-                    traces[f"{variable}/{layer}"] = found.astype(record.dtype) if record.level == "full" else found
-            return state, traces
-
-        return jax.lax.scan(advance, state, first + jnp.arange(record.chunk))
-
-    return Recorder(jax.jit(start), jax.jit(chunk))
-
-
-def run_block(job: Job, block: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Record a block of stimuli: yields (first step, {name: (steps, B, ...)}) while the next chunk is computed."""
-    here, total, waiting = job.schema.stimuli_of(block), job.protocol.periods.total, None
-    kept = here.stop - here.start
-    for first, _, traces in sample_block(job, block):
-        if waiting is not None:
-            yield _on_host(*waiting, kept, total)
-        waiting = (first, traces)
-    yield _on_host(*waiting, kept, total)
-
-
-def sample_block(job: Job, block: int) -> Iterator[tuple[int, Any, dict[str, jax.Array]]]:
-    """Start the chunks of a block one after another: yields (first step, sampler state, traces) not yet computed."""
-    config, recorder, protocol = job.config, job.recorder, job.protocol
-    size, count = min(config.record.block, len(protocol.images)), len(protocol.images)
-    # A last block of fewer stimuli runs the same program.
-    rows = np.minimum(np.arange(block * size, (block + 1) * size), count - 1)
-    screens = (protocol.burn_in_images[rows], np.repeat(protocol.blank[None], size, axis=0), protocol.images[rows])
-    mesh = devices.make_mesh()
-    screens = devices.shard_batch(screens, mesh) if mesh.size > 1 else tuple(map(jnp.asarray, screens))
-    key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(protocol.name.encode()))
-    start_key, key = jax.random.split(jax.random.fold_in(key, block))
-    weights, boundaries = job.trained.weights, jnp.asarray(protocol.periods.boundaries)
-    state = recorder.start(start_key, weights, screens)
-    for first in range(0, protocol.periods.total, config.record.chunk):
-        state, traces = recorder.chunk(key, weights, state, screens, boundaries, jnp.int32(first))
-        yield first, state, traces
-
-
-def _on_host(first: int, traces: dict, kept: int, total: int) -> tuple[int, dict[str, np.ndarray]]:
-    return first, {name: np.asarray(values)[: total - first, :kept] for name, values in traces.items()}
 
 
 def _plain(options: ConfigDict) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 SIGMA = 0.7
 WAVELENGTH = 3.0
@@ -32,6 +33,7 @@ STATIC_ASPECT = 0.4
 LONG_ASPECT = 0.01
 CONTRAST = 2.4
 DISTANCES = (3, 5, 7, 10)
+CELL = 72  # screen pixels of an image on a contact sheet, about
 
 
 class StimulusSet(NamedTuple):
@@ -287,28 +289,27 @@ def write_contact_sheet(stimuli: StimulusSet, path: str | Path, columns: int = 1
         stimuli: the set; repeats are shown once, and at most `limit` images, evenly spread over the set.
         path: file to write, ending in .png.
         columns: images a row.
+        limit: see above.
     """
-    from matplotlib.figure import Figure
-
     shown = np.flatnonzero(stimuli.table["repeat"] == 0)
     if len(shown) > limit:
         shown = shown[np.linspace(0, len(shown) - 1, limit).round().astype(int)]
+    pixels = np.rint(255 * np.clip(stimuli.images[shown], 0, 1)).astype(np.uint8)
+    pixels = pixels if pixels.shape[-1] == 3 else pixels.mean(axis=-1, keepdims=True).astype(np.uint8).repeat(3, axis=-1)
+    zoom = max(1, round(CELL / pixels.shape[1]))
+    height, width = (zoom * side for side in pixels.shape[1:3])
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(0.8 * columns, 0.95 * rows + 0.5), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-    pixels = np.clip(stimuli.images, 0, 1)
-    if pixels.shape[-1] != 3:
-        pixels = pixels.mean(axis=-1)
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, index in zip(axes, shown, strict=False):
-        axis.imshow(pixels[index], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(_label(stimuli.table, index), fontsize=5, pad=1)
-    figure.suptitle(f"{stimuli.name}: {len(stimuli.images)} images, {len(shown)} shown", fontsize=8)
+    sheet = Image.new("RGB", (columns * (width + 4), rows * (height + 14) + 18), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(10)
+    draw.text((4, 3), f"{stimuli.name}: {len(stimuli.images)} images, {len(shown)} shown", fill="black", font=font)
+    for place, (index, image) in enumerate(zip(shown, pixels, strict=True)):
+        x, y = place % columns * (width + 4) + 2, place // columns * (height + 14) + 18
+        draw.text((x, y), _label(stimuli.table, index), fill="black", font=font)
+        sheet.paste(Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST), (x, y + 12))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    sheet.save(path)
     return path
 
 
@@ -317,5 +318,5 @@ def _label(table: dict[str, np.ndarray], index: int) -> str:
         return f"{np.degrees(table['angle'][index]):.0f}° c {table['contrast'][index]:.1f}"
     return (
         f"{np.degrees(table['static_angle'][index]):.0f}°/{np.degrees(table['mobile_angle'][index]):.0f}° "
-        f"({table['row_offset'][index]},{table['column_offset'][index]})"
+        f"{table['row_offset'][index]},{table['column_offset'][index]}"
     )

@@ -1,15 +1,23 @@
 """How a recording lies on disk: its description, its arrays and the marks of its finished blocks.
 
-`recordings.files` writes and reads recordings; this file says what a complete one is.
+A recording is a folder:
+
+    recording.json      version, arrays (shape, dimensions, type) and whatever the writer says of them
+    arrays/NAME/        one zarr array each, written by TensorStore, compressed
+    blocks/00003.json   mark of a finished block: a manifest (`runtime.manifest`) of the files that belong to it
+
+Every array has a dimension 'stimulus', and a *block* is a range of stimuli: its chunks hold no other stimuli, so that
+blocks are written, resumed, checked and lost by themselves. The mark is written last, when the block is on disk; a
+writer that is killed leaves marked blocks, which the next one skips, and a few without a mark, which it writes again.
+A reader refuses a block that has no mark or whose files are not those of the mark. `recordings.writing` and
+`recordings.reading` do both; this file says what a complete recording is.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,11 +25,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorstore as ts
 
+from runtime import manifest
 from runtime.config import RunError
-from runtime.manifest import sync_folder
 
-VERSION = 1
-DESCRIPTION = "recording.json"
+VERSION = 2
+READABLE = (1, 2)  # version 1 had marks {"block", "files": {name: [size, SHA-256]}}, and no measured contrast
+DESCRIPTION, ARRAYS, MARKS = "recording.json", "arrays", "blocks"
 TIME, STIMULUS = "time", "stimulus"
 CHUNK_BYTES = 4 << 20  # target size of a chunk before compression
 COMPRESSOR = {"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 1}
@@ -88,11 +97,12 @@ def chunk_shape(schema: Schema, array: Array) -> tuple[int, ...]:
     return tuple(max(size, 1) for size in chunks)
 
 
-def open_array(folder: pathlib.Path, name: str, schema: Schema, create: bool):
+def open_array(folder: pathlib.Path, name: str, schema: Schema, create: bool) -> ts.TensorStore:
+    """Open an array of a recording, or make it; RecordingError where it does not fit the schema."""
     array = schema.arrays[name]
     spec = {
         "driver": "zarr",
-        "kvstore": {"driver": "file", "path": str(folder / "arrays" / name)},
+        "kvstore": {"driver": "file", "path": str(folder / ARRAYS / name)},
         "metadata": {
             "shape": array.shape, "chunks": chunk_shape(schema, array), "dtype": np.dtype(array.dtype).str,
             "compressor": COMPRESSOR, "dimension_separator": ".",
@@ -116,32 +126,46 @@ def block_files(schema: Schema, block: int) -> list[str]:
         for index in np.ndindex(*counts):
             place = list(index)
             place[axis] = block
-            files.append(f"arrays/{name}/" + ".".join(map(str, place)))
+            files.append(f"{ARRAYS}/{name}/" + ".".join(map(str, place)))
     return files
 
 
 def find_damage(folder: pathlib.Path, schema: Schema, block: int, verify: bool = False) -> str | None:
-    """What is wrong with a block, or None; without `verify` only names and sizes are compared."""
+    """Return what is wrong with a block, or None; without `verify` only names and sizes are compared."""
     try:
-        files = json.loads(mark_path(folder, block).read_text())["files"]
+        files = read_mark(folder, block)
     except FileNotFoundError:
         return "was never finished"
-    except (ValueError, KeyError, TypeError):
+    except manifest.DamagedError:
         return "has a damaged mark"
     if sorted(files) != sorted(block_files(schema, block)):
         return "has a mark of another recording"
-    for name, (size, digest) in files.items():
-        path = folder / name
-        if not path.exists():
-            return f"is torn: {name} is missing"
-        if path.stat().st_size != size:
-            return f"is torn: {name} has {path.stat().st_size} bytes instead of {size}"
-        if verify and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            return f"is damaged: {name} has other content than was written"
+    try:
+        manifest.check_files(folder, files, verify)
+    except manifest.DamagedError as damage:
+        return f"is damaged: {damage}"
     return None
 
 
+def read_mark(folder: pathlib.Path, block: int) -> dict[str, dict[str, Any]]:
+    """Return the files of a finished block, {name: {"size": bytes, "sha256": digest}}.
+
+    Raises:
+        FileNotFoundError: the block was never finished.
+        DamagedError: its mark is not as it was written.
+    """
+    path = folder / mark_name(block)
+    if not path.exists():
+        raise FileNotFoundError(path)
+    try:
+        files = json.loads(path.read_text())["files"]
+        return {name: {"size": size, "sha256": digest} for name, (size, digest) in files.items()}
+    except (ValueError, KeyError, TypeError):  # not of version 1
+        return manifest.listed_files(folder, mark_name(block))
+
+
 def read_description(folder: pathlib.Path) -> dict[str, Any]:
+    """Return the description of a recording; RecordingError where there is none of a version that can be read."""
     path = folder / DESCRIPTION
     try:
         body = json.loads(path.read_text())
@@ -149,17 +173,21 @@ def read_description(folder: pathlib.Path) -> dict[str, Any]:
         raise RecordingError(f"{folder} holds no recording: it has no {DESCRIPTION}") from None
     except ValueError as error:
         raise RecordingError(f"{path} is damaged ({error}); record again in another folder") from None
-    if body.get("version") != VERSION:
+    if body.get("version") not in READABLE:
         raise RecordingError(
-            f"{folder} is a recording of version {body.get('version')}, and this program reads version {VERSION}: "
-            "record again in another folder, or read it with the program that wrote it"
+            f"{folder} is a recording of version {body.get('version')}, and this program reads version "
+            f"{' and '.join(map(str, READABLE))}: record again in another folder, or read it with the program that "
+            "wrote it"
         )
     return body
 
 
 def check_same(folder: pathlib.Path, before: dict, now: dict) -> None:
+    """Raise RecordingError where the description of a folder is not that of the recording that is to be made."""
     for key in ("about", "stimuli", "block", "arrays"):
         there, here = before[key], now[key]
+        if key == "about" and before["version"] < VERSION:
+            here = _as_far_as_known(there, here)
         if isinstance(there, dict):
             changed = [k for k in {**there, **here} if there.get(k) != here.get(k)]
             there, here = ({k: body.get(k) for k in changed[:1]} for body in (there, here))
@@ -170,26 +198,22 @@ def check_same(folder: pathlib.Path, before: dict, now: dict) -> None:
             )
 
 
+def _as_far_as_known(there: dict, here: dict) -> dict:
+    """What an older description could not say is left out of the new one."""
+    kept = {key: value for key, value in here.items() if key in there}
+    return {key: _as_far_as_known(there[key], v) if isinstance(v, dict) else v for key, v in kept.items()}
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def mark_path(folder: pathlib.Path, block: int) -> pathlib.Path:
-    return folder / "blocks" / f"{block:05d}.json"
+def mark_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return the marks of all finished blocks of a recording, in order."""
+    return sorted((folder / MARKS).glob("*.json"))
 
 
-def write_json(path: pathlib.Path, body: Any) -> None:
-    temporary = path.with_suffix(".incomplete")
-    temporary.write_text(json.dumps(body))
-    sync_file(temporary)
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_file(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def mark_name(block: int) -> str:
+    """Return the file that marks a block as finished, relative to the recording's folder."""
+    return f"{MARKS}/{block:05d}.json"

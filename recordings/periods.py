@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recordings.names import DURING, OUTSIDE
+
 
 class Periods(NamedTuple):
     """Lengths of the periods of a recording, in steps, in their order of time."""
@@ -19,6 +21,11 @@ class Periods(NamedTuple):
     blank: int = 1000
     stimulus: int = 1000
     blank_after: int = 600
+
+    @property
+    def boundaries(self) -> tuple[int, int, int]:
+        """First steps of the blank, of the stimulus and of the last blank."""
+        return self.burn_in, self.onset, self.offset
 
     @property
     def onset(self) -> int:
@@ -49,6 +56,12 @@ class Periods(NamedTuple):
     def after(self) -> slice:
         """Steps of the blank after the stimulus."""
         return slice(self.offset, self.total)
+
+    def segments(self) -> dict[str, tuple[slice, ...]]:
+        """Stretches of time during the stimulus and outside it (the burn-in is neither); empty ones are left out."""
+        parts = {DURING: (self.during,), OUTSIDE: (self.before, self.after)}
+        kept = {name: tuple(part for part in each if part.stop > part.start) for name, each in parts.items()}
+        return {name: each for name, each in kept.items() if each}
 
     def check(self, steps: int) -> None:
         """Raise ValueError unless a recording of `steps` steps fills these periods exactly."""

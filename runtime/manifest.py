@@ -9,6 +9,7 @@ as well.
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,48 +21,72 @@ class DamagedError(RuntimeError):
     """A folder is not what its manifest says; the message names the file and what is wrong with it."""
 
 
-def write_manifest(folder: Path, content: dict[str, Any]) -> None:
-    """Lists all files of a folder, hashes them, and writes the list and the content to disk for good.
+def write_manifest(
+    folder: Path, content: dict[str, Any], files: Iterable[str] | None = None, name: str = MANIFEST
+) -> dict[str, Any]:
+    """Lists files of a folder, hashes them, and writes the list and the content to disk for good.
 
     Args:
       folder: holds the finished files, in any depth.
       content: what to keep beside the list, as JSON holds it; `read_manifest` returns it.
+      files: the files to list, relative to the folder; all of them by default.
+      name: of the manifest, relative to the folder.
+
+    Returns:
+      {file: {"size": bytes, "sha256": digest}}.
     """
-    files = {
-        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": _file_hash(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    body = {"files": files, "content": content}
-    temporary = folder / (MANIFEST + ".incomplete")
+    if files is None:
+        files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    listed = {file: {"size": (folder / file).stat().st_size, "sha256": _file_hash(folder / file)} for file in files}
+    body = {"files": listed, "content": content}
+    temporary = folder / (name + ".incomplete")
     with temporary.open("w") as stream:
         json.dump({"body": body, "sha256": _body_hash(body)}, stream)
         stream.flush()
         os.fsync(stream.fileno())
-    temporary.replace(folder / MANIFEST)
-    for path in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-        sync_folder(path)
+    temporary.replace(folder / name)
+    parents = {parent for file in (*listed, name) for parent in Path(file).parents}
+    for parent in parents:
+        sync_folder(folder / parent)
+    return listed
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path, name: str = MANIFEST) -> dict[str, Any]:
     """Returns the content that `write_manifest` was given, without looking at the other files.
 
     Raises:
       DamagedError: there is no manifest, or it is not as it was written.
     """
-    return _read_body(folder)["content"]
+    return _read_body(folder, name)["content"]
 
 
-def verify(folder: Path) -> None:
-    """Reads every file of a folder and raises a `DamagedError` that names the first that differs from the manifest."""
-    for name, expected in _read_body(folder)["files"].items():
+def listed_files(folder: Path, name: str = MANIFEST) -> dict[str, Any]:
+    """Returns the files of a manifest with size and SHA-256, without looking at them; raises a `DamagedError`."""
+    return _read_body(folder, name)["files"]
+
+
+def verify(folder: Path, name: str = MANIFEST, contents: bool = True) -> None:
+    """Compares every file of a folder with the manifest and raises a `DamagedError` that names the first that differs.
+
+    Args:
+      folder: was given to `write_manifest`.
+      name: of the manifest.
+      contents: whether files are read; otherwise only their presence and sizes are compared.
+    """
+    check_files(folder, _read_body(folder, name)["files"], contents)
+
+
+def check_files(folder: Path, files: dict[str, Any], contents: bool = True) -> None:
+    """Compares files of a folder with what is listed of them, see `verify`."""
+    for name, expected in files.items():
         path = folder / name
-        if not path.is_file():
-            raise DamagedError(f"file {name} is missing")
-        size = path.stat().st_size
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            raise DamagedError(f"file {name} is missing") from None
         if size != expected["size"]:
             raise DamagedError(f"file {name} has {size} bytes instead of {expected['size']}")
-        if _file_hash(path) != expected["sha256"]:
+        if contents and _file_hash(path) != expected["sha256"]:
             raise DamagedError(f"file {name} has other content than was written")
 
 
@@ -74,16 +99,16 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _read_body(folder: Path) -> dict[str, Any]:
+def _read_body(folder: Path, name: str) -> dict[str, Any]:
     try:
-        record = json.loads((folder / MANIFEST).read_text())
+        record = json.loads((folder / name).read_text())
         body, written = record["body"], record["sha256"]
     except FileNotFoundError:
-        raise DamagedError(f"file {MANIFEST} is missing, so it was never finished") from None
+        raise DamagedError(f"file {name} is missing, so it was never finished") from None
     except (ValueError, KeyError, TypeError):
-        raise DamagedError(f"file {MANIFEST} cannot be read") from None
+        raise DamagedError(f"file {name} cannot be read") from None
     if _body_hash(body) != written:
-        raise DamagedError(f"file {MANIFEST} has other content than was written")
+        raise DamagedError(f"file {name} has other content than was written")
     return body
 
 

@@ -19,6 +19,7 @@ from analysis.measures import (
     surrogates,
     transients,
 )
+from recordings.autocorrelation import autocorrelation_time
 from recordings.periods import Periods, TimeScale
 
 
@@ -224,7 +225,7 @@ def samples_more_efficiently(state, control_state, periods: Periods, least: floa
     With τ the integrated autocorrelation time during the stimulus, `found` is the geometric mean over stimuli and
     channels of τ_Langevin / τ_model; both take one gradient a step. Passes if the whole interval lies at or above
     `least` (Aitchison & Lengyel 2016 found tenfold). Oscillating traces may have τ < 1 in principle; τ is kept at least
-    1 (see `statistics.autocorrelation_time`), which can only make the ratio smaller.
+    1 (see `recordings.autocorrelation`), which can only make the ratio smaller.
 
     Args:
         state: (time, stimuli, channels); channels are the independent units.
@@ -239,7 +240,7 @@ def samples_more_efficiently(state, control_state, periods: Periods, least: floa
     if np.shape(state)[2] < 2:
         return _not_tested(name, unit, "fewer than 2 channels were recorded")
     logs = [
-        np.log(statistics.autocorrelation_time(np.asarray(traces)[periods.during])).mean(axis=0)
+        np.log(autocorrelation_time(np.asarray(traces)[periods.during])).mean(axis=0)
         for traces in (control_state, state)
     ]
     ratio = logs[0] - logs[1]

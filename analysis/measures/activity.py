@@ -1,8 +1,8 @@
 """Which neurons respond to a stimulus, and maps of where they are.
 
 A neuron is active if its state is larger with the stimulus than without. The decision needs little of the recording:
-per neuron and period the count, mean and variance of steps and of a few stretches (`PeriodStatistics`), which a
-recorder accumulates without keeping traces; whole traces give the same numbers.
+per neuron and period the count, mean and variance of steps and of a few stretches
+(`recordings.period_statistics.PeriodStatistics`), which are made while recording; whole traces give the same numbers.
 """
 
 from __future__ import annotations
@@ -12,23 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.measures import statistics
+from recordings.names import DURING, OUTSIDE
+from recordings.period_statistics import PeriodStatistics, summarise
 from recordings.periods import Periods
-
-# Neurons reduced at once: float64 copies of this many traces fit in the cache of a few cores.
-BLOCK = 1024
-
-
-class PeriodStatistics(NamedTuple):
-    """What is kept of one period, for every neuron."""
-
-    count: int  # steps
-    mean: np.ndarray  # (...) state
-    variance: np.ndarray  # (...) state², unbiased
-    batch_count: int  # consecutive stretches
-    batch_mean: np.ndarray  # (...) mean of their means
-    batch_variance: np.ndarray  # (...) unbiased variance of their means
-    shapiro_w: np.ndarray  # (...) Shapiro-Wilk statistic
-    shapiro_p: np.ndarray  # (...)
 
 
 class Activity(NamedTuple):
@@ -45,39 +31,6 @@ class Activity(NamedTuple):
     shapiro_p_during: np.ndarray
     shapiro_w_outside: np.ndarray
     shapiro_p_outside: np.ndarray
-
-
-def period_statistics(traces, segments: tuple[slice, ...], batch_length: int = 100) -> PeriodStatistics:
-    """Reduce a period to the statistics that the activity test reads.
-
-    Args:
-        traces: (time, ...) state.
-        segments: stretches of time that make up the period.
-        batch_length: steps of a batch mean; shortened where a segment is shorter than two of them.
-
-    Raises:
-        ValueError: the period is too short for any batch means.
-    """
-    traces = np.asarray(traces)
-    flat = traces.reshape(len(traces), -1)
-    lengths = [len(part) for part in (flat[segment] for segment in segments) if len(part)]
-    length = max(1, min([batch_length, *(steps // 2 for steps in lengths)]))
-    blocks = [
-        _block_statistics([flat[segment, start : start + BLOCK] for segment in segments], length)
-        for start in range(0, flat.shape[1], BLOCK)
-    ]
-    columns = [np.concatenate(values).reshape(traces.shape[1:]) for values in zip(*blocks, strict=True)]
-    mean, variance, batch_mean, batch_variance, w, p = columns
-    batches = sum(steps // length for steps in lengths)
-    return PeriodStatistics(sum(lengths), mean, variance, batches, batch_mean, batch_variance, w, p)
-
-
-def _block_statistics(parts, length: int):
-    parts = [part.astype(np.float64) for part in parts if len(part)]
-    joined = np.concatenate(parts)
-    means = np.concatenate([statistics.batch_means(part, length) for part in parts])
-    moments = [(samples.mean(axis=0), samples.var(axis=0, ddof=1)) for samples in (joined, means)]
-    return *moments[0], *moments[1], *statistics.shapiro_wilk(joined)
 
 
 def activity_test(
@@ -109,19 +62,9 @@ def activity_test(
         during.mean, during.variance, during.count, outside.mean, outside.variance, outside.count
     )
     active = (q_value < level) & (during.mean > outside.mean)
-    return Activity(
-        during.mean,
-        outside.mean,
-        test.statistic,
-        test.p_value,
-        q_value,
-        effect,
-        active,
-        during.shapiro_w,
-        during.shapiro_p,
-        outside.shapiro_w,
-        outside.shapiro_p,
-    )
+    normality = [statistics.shapiro_wilk(p.normality_spread, p.variance, p.count) for p in (during, outside)]
+    tested = test.statistic, test.p_value, q_value, effect, active
+    return Activity(during.mean, outside.mean, *tested, *normality[0], *normality[1])
 
 
 def find_active_neurons(traces, periods: Periods | None = None, level: float = 0.05, compat: bool = False) -> Activity:
@@ -137,9 +80,8 @@ def find_active_neurons(traces, periods: Periods | None = None, level: float = 0
     """
     periods = periods or Periods()
     periods.check(len(traces))
-    during = period_statistics(traces, (periods.during,))
-    outside = period_statistics(traces, (periods.before, periods.after))
-    return activity_test(during, outside, level, compat)
+    found = {name: summarise(traces, parts, dtype=np.float64) for name, parts in periods.segments().items()}
+    return activity_test(found[DURING], found[OUTSIDE], level, compat)
 
 
 def activity_map(activity: Activity) -> np.ndarray:

@@ -2,9 +2,8 @@
 
 All functions work on whole arrays at once: a test is carried out for every neuron, channel and stimulus in one call.
 Time series of a sampler are strongly autocorrelated, so a t-test that counts every step as an independent sample
-rejects far too often. Two remedies are here: the method of batch means (`batch_means`: means over stretches longer than
-the autocorrelation are nearly independent, and cheap enough to accumulate while recording), and the integrated
-autocorrelation time (`autocorrelation_time`) where whole traces are at hand.
+rejects far too often. The remedy is the method of batch means: means over stretches longer than the autocorrelation are
+nearly independent, and cheap enough to make while recording (`recordings.period_statistics`).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import fft, special, stats
+from scipy import special, stats
 
 
 class TTest(NamedTuple):
@@ -98,95 +97,17 @@ def hedges_g(mean_a, variance_a, count_a, mean_b, variance_b, count_b) -> np.nda
         return np.where(pooled > 0, (np.asarray(mean_a) - mean_b) / np.sqrt(pooled), 0.0) * (1 - 3 / (4 * freedom - 1))
 
 
-def batch_means(traces, length: int) -> np.ndarray:
-    """Return means over consecutive stretches of `length` steps; what is left at the end is dropped.
+def shapiro_wilk(spread, variance, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Test normality after Shapiro & Wilk 1965, W = (Σ a_i x_(i))² / ((n - 1) s²), p after Royston (1995, AS R94).
 
     Args:
-        traces: (time, ...).
-        length: steps a stretch; several autocorrelation times, so that the means are nearly independent.
-
-    Raises:
-        ValueError: fewer than two stretches fit, so no variance can be estimated.
-    """
-    traces = np.asarray(traces)
-    count = traces.shape[0] // length
-    if count < 2:
-        raise ValueError(f"Batch means of {length} steps need at least {2 * length} steps, not {traces.shape[0]}.")
-    return traces[: count * length].reshape(count, length, *traces.shape[1:]).mean(axis=1, dtype=np.float64)
-
-
-def autocovariance(traces, segments: tuple[slice, ...] | None = None) -> np.ndarray:
-    """Return the autocovariance at lags 0 … T-1 of the longest segment, by FFT and divided by the number of samples.
-
-    Args:
-        traces: (time, ...); the mean over all segments is removed.
-        segments: stretches of time to pool; products never span two of them. All of the trace by default.
-    """
-    traces = np.asarray(traces, float)
-    parts = [traces[segment] for segment in (segments or (slice(None),))]
-    count, longest = sum(len(part) for part in parts), max(len(part) for part in parts)
-    mean = sum(part.sum(axis=0) for part in parts) / count
-    size = fft.next_fast_len(2 * longest, real=True)
-    power = sum(np.abs(fft.rfft(part - mean, size, axis=0)) ** 2 for part in parts)
-    return fft.irfft(power, size, axis=0)[:longest] / count
-
-
-def autocorrelation_time(traces, segments: tuple[slice, ...] | None = None) -> np.ndarray:
-    """Return the integrated autocorrelation time: how many steps are worth one independent sample.
-
-    τ = 1 + 2 Σ ρ_k, summed up to the first pair of neighbouring lags whose sum is negative (initial positive
-    sequence, Geyer 1992). Oscillating traces have τ < 1 in principle; the result is kept at least 1.
-
-    Args:
-        traces: (time, ...).
-        segments: see `autocovariance`.
+        spread: Σ a_i x_(i), see `recordings.period_statistics`.
+        variance: unbiased variance s² of the samples.
+        count: n, the number of samples; the approximation of p was made for n up to 5000.
 
     Returns:
-        Array of the trailing shape; 1 for constant traces.
+        W and p, NaN for constant samples.
     """
-    covariance = autocovariance(traces, segments)
-    pairs = covariance[: len(covariance) // 2 * 2].reshape(-1, 2, *covariance.shape[1:]).sum(axis=1)
-    running = np.cumprod(pairs > 0, axis=0)
-    variance = np.where(covariance[0] > 0, covariance[0], 1.0)
-    return np.maximum(2 * (pairs * running).sum(axis=0) / variance - 1, 1.0)
-
-
-def shapiro_wilk(samples) -> tuple[np.ndarray, np.ndarray]:
-    """Test normality along axis 0 after Shapiro & Wilk 1965 with Royston's approximations (1995, AS R94).
-
-    W = (Σ a_i x_(i))² / Σ (x_i - mean)²; the weights depend on the number of samples alone, so that all columns are
-    tested by one sort and one product.
-
-    Args:
-        samples: (n, ...), 12 <= n; the approximation of p was made for n up to 5000.
-
-    Returns:
-        W and p of the trailing shape; NaN for constant samples.
-
-    Raises:
-        ValueError: fewer than 12 samples.
-    """
-    samples = np.asarray(samples, float)
-    count = samples.shape[0]
-    if count < 12:
-        raise ValueError(f"The Shapiro-Wilk approximation used here needs at least 12 samples, not {count}.")
-    half = count // 2
-    scores = special.ndtri((np.arange(1, half + 1) - 0.375) / (count + 0.25))
-    total = 2 * np.sum(scores**2)
-    root = 1 / np.sqrt(count)
-    first = np.polyval([-2.706056, 4.434685, -2.071190, -0.147981, 0.221157, 0], root) - scores[0] / np.sqrt(total)
-    second = np.polyval([-3.582633, 5.682633, -1.752461, -0.293762, 0.042981, 0], root) - scores[1] / np.sqrt(total)
-    rest = (total - 2 * scores[0] ** 2 - 2 * scores[1] ** 2) / (1 - 2 * first**2 - 2 * second**2)
-    weights = -scores / np.sqrt(rest)
-    weights[:2] = first, second
-    ordered = np.sort(samples, axis=0)
-    # The weights are antisymmetric: the i-th largest minus the i-th smallest sample carries the i-th weight.
-    spread = np.tensordot(weights, ordered[::-1][:half] - ordered[:half], axes=1)
-    return shapiro_wilk_from_spread(spread, samples.var(axis=0, ddof=1), count)
-
-
-def shapiro_wilk_from_spread(spread, variance, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return W = spread² / ((n - 1) variance) and p from Σ a_i x_(i) and the unbiased variance of n samples."""
     squares = np.asarray(variance, float) * (count - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.where(squares > 0, np.asarray(spread, float) ** 2 / squares, np.nan)

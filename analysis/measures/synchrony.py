@@ -17,7 +17,6 @@ from analysis.measures import statistics
 from analysis.measures.orientation import match_angles
 
 DURING, OUTSIDE = 0, 1
-SITE_OFFSETS = (-15, -13, -11, -9, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15)
 
 
 class Groups(NamedTuple):
@@ -121,26 +120,6 @@ def stimulus_groups(table: dict[str, np.ndarray], columns: tuple[str, ...]) -> t
     rank = np.empty(len(first), int)
     rank[order] = np.arange(len(first))
     return rank[index.ravel()], first[order]
-
-
-def sites_along(angle: float, size: int = 32, offsets: tuple[int, ...] = SITE_OFFSETS) -> np.ndarray:
-    """Return pixels (row, column) along a long stimulus through the middle of the image.
-
-    The stimulus of an angle is long at a right angle to its carrier, in the direction (-sin, cos) of (row, column);
-    directions are rounded to the nearest multiple of 45°.
-
-    Args:
-        angle: of the stimulus, radian.
-        size: side of the image, pixels.
-        offsets: steps along the direction; those outside the image are dropped.
-
-    Returns:
-        (sites, 2) int.
-    """
-    octant = int(np.round(np.mod(angle, 2 * np.pi) / (np.pi / 4))) % 8
-    direction = np.sign(np.round([-np.sin(octant * np.pi / 4), np.cos(octant * np.pi / 4)], 6)).astype(int)
-    places = size // 2 + np.asarray(offsets)[:, None] * direction
-    return places[((places >= 0) & (places < size)).all(axis=1)]
 
 
 def against_orientation_difference(

@@ -37,6 +37,7 @@ from analysis.report.sections import (
     short,
 )
 from analysis.results import RESULTS, read_json
+from recordings import names
 from runtime.config import CONFIG_FILE, ConfigError, flatten
 
 REPORT, FIGURES = "report.html", "figures"
@@ -89,11 +90,11 @@ def summarise(about: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]) -> 
     """
     if not checks:
         return "No check against physiology was made."
-    names = {word: [row["name"] for row in checks if row["verdict"] == word] for word in report_page.WORDS}
+    listed_as = {word: [row["name"] for row in checks if row["verdict"] == word] for word in report_page.WORDS}
     parts = [f"{_count(checks, 'check')} against physiology"]
     for word, said in (("pass", "passed"), ("fail", "failed"), ("not tested", "could not be tested")):
-        listed = f" ({', '.join(names[word])})" if names[word] else ""
-        parts.append(f"{len(names[word])} {said}{listed}")
+        listed = f" ({', '.join(listed_as[word])})" if listed_as[word] else ""
+        parts.append(f"{len(listed_as[word])} {said}{listed}")
     text = f"{parts[0]}: {'; '.join(parts[1:])}."
     passed = [row for row in checks if row["verdict"] == "pass"]
     same = [row["name"] for row in passed if report_page.controls_that_pass(row)]
@@ -112,8 +113,8 @@ def summarise(about: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]) -> 
 
 def _summary(results: Results, checks: Sequence[Mapping[str, Any]], missing: Mapping[str, str]) -> str:
     about = results.about
-    experiments = {name: each for name, each in about.get("experiments", {}).items() if "@" not in name}
-    controls = sorted({name.split("@")[1] for name in about.get("experiments", {}) if "@" in name})
+    experiments = {name: each for name, each in about.get("experiments", {}).items() if not names.split(name)[1]}
+    controls = sorted({names.split(name)[1] for name in about.get("experiments", {})} - {""})
     first = next(iter(experiments.values()), {})
     size = "×".join(map(str, about.get("size", "?")))
     text = f"Recorded was layer {about['layer']}: {_count(range(about['channels']), 'channel')} of {size} neurons"

@@ -12,7 +12,8 @@ from analysis.measures import (
     spectra,
     transients,
 )
-from analysis.steps.run import LINE, PRIMARY, Outcome, Run, matched_channels, primary_patch, result, shown_contrasts
+from analysis.steps.run import Outcome, Run, matched_channels, primary_patch, result, shown_contrasts
+from recordings.names import LINE, MOMENTUM, PRIMARY, STATE
 from recordings.periods import TimeScale, calibrated_time_scale
 
 MODES = ("patch", "neuron")
@@ -168,11 +169,11 @@ def find_lag(run: Run) -> Outcome:
     """
     candidates = [name for name in (LINE, PRIMARY, *run.names) if name in run.names]
     experiments = (run.open(name) for name in candidates)
-    experiment = next((e for e in experiments if "momentum" in e.variables and e.periods.blank > 1), None)
+    experiment = next((e for e in experiments if MOMENTUM in e.variables and e.periods.blank > 1), None)
     if experiment is None:
         raise NotTestable("no experiment recorded the momentum; add 'momentum' to config.record.variables")
     periods = experiment.periods
-    state, momentum = experiment.centre("state"), experiment.centre("momentum")
+    state, momentum = experiment.centre(STATE), experiment.centre(MOMENTUM)
     compat = run.options.compat
     if compat:
         lags = lag.state_momentum_lag(state, momentum, CORRELOGRAM_LAGS, compat=True).lags
@@ -188,7 +189,7 @@ def find_lag(run: Run) -> Outcome:
     stimulus = int(np.abs(state[periods.during].mean(axis=0) - state[periods.before].mean(axis=0)).sum(axis=1).argmax())
     drawn = {
         f"{name}_{when}": lag.end_of_period(values[:, stimulus], period, 300).T
-        for name, values in (("state", state), ("momentum", momentum))
+        for name, values in ((STATE, state), (MOMENTUM, momentum))
         for when, period in (("during", periods.during), ("before", periods.before))
     }
     steps = min(values.shape[1] for values in drawn.values())

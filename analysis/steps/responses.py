@@ -7,7 +7,8 @@ import pandas as pd
 
 from analysis.load import NotTestable
 from analysis.measures import activity, orientation, spectra
-from analysis.steps.run import PRIMARY, TUNING, Outcome, Run, matched_channels, primary_patch, result
+from analysis.steps.run import Outcome, Run, matched_channels, primary_patch, result
+from recordings.names import DURING, OUTSIDE, PRIMARY, TUNING
 
 TRACES_AT_ONCE = 4096
 
@@ -41,7 +42,7 @@ def find_activity(run: Run, name: str) -> Outcome:
     table["mean_during"] = found.mean_during.mean(axis=(1, 2)).ravel()
     table["mean_outside"] = found.mean_outside.mean(axis=(1, 2)).ravel()
     table["largest_effect_size"] = found.effect_size.max(axis=(1, 2)).ravel()
-    for period in ("during", "outside"):
+    for period in (DURING, OUTSIDE):
         # The smallest W of a map: how far from a Gaussian the neurons get.
         table[f"least_shapiro_w_{period}"] = getattr(found, f"shapiro_w_{period}").min(axis=(1, 2)).ravel()
     return Outcome(arrays, table)

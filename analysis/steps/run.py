@@ -14,8 +14,6 @@ from analysis.results import Arrays, Store
 from recordings.periods import TimeScale
 
 WIDEST_MATCH = np.pi / 8
-PRIMARY, TUNING = "contrast_and_angle", "just_angle"
-OVERLAPPING, PATCHES, LINE = "just_angle_few_angles", "double_fewlocs_and_fewerangles", "long_just_fewangles"
 
 
 class Options(NamedTuple):

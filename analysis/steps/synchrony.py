@@ -24,7 +24,8 @@ from analysis.measures import (
 )
 from analysis.measures.synchrony import DURING, OUTSIDE
 from analysis.results import Arrays
-from analysis.steps.run import LINE, OVERLAPPING, PATCHES, Outcome, Run, matched_channels
+from analysis.steps.run import Outcome, Run, matched_channels
+from recordings.names import LINE, PATCHES, REPEATED
 
 LAGS = (-50, 50)
 NEIGHBOUR_LAGS = 200
@@ -76,7 +77,7 @@ def _tuning(run: Run, channels: int, angles: np.ndarray) -> Tuning:
 
 def overlapping_fields(run: Run) -> Outcome:
     """Pairs of channels in the middle of the map, against the angle between their preferences."""
-    experiment = run.open(OVERLAPPING)
+    experiment = run.open(REPEATED)
     if experiment.channels < 2:
         raise NotTestable("the layer has one channel, so that there are no pairs")
     _check(experiment)
@@ -185,7 +186,7 @@ def number_of_blocks(experiment: Experiment, compat: bool) -> int:
     """Blocks in which the correlograms of an experiment are fitted."""
     channels, sites = experiment.channels, experiment.sites.shape[1]
     pairs = {
-        OVERLAPPING: channels**2 if compat else channels * (channels - 1) // 2,
+        REPEATED: channels**2 if compat else channels * (channels - 1) // 2,
         PATCHES: channels**2,
         LINE: channels * sites,
     }

@@ -13,10 +13,8 @@ from analysis.checks.physiology import Check
 from analysis.load import Experiment, NotTestable
 from analysis.measures.synchrony import stimulus_groups
 from analysis.steps.dynamics import field_of_stimuli
-from analysis.steps.run import LINE, OVERLAPPING, PRIMARY, Run, primary_patch, result
-from recordings.files import CONTROL_MARK
-
-LANGEVIN = "langevin"
+from analysis.steps.run import Run, primary_patch, result
+from recordings.names import CONTROL_MARK, LANGEVIN, LINE, PRIMARY, REPEATED
 
 
 def _frequency(run: Run, control: str) -> Check:
@@ -39,7 +37,7 @@ def _transients(run: Run, control: str) -> Check:
 
 
 def _lag(run: Run, control: str) -> Check:
-    names = [name for name in (LINE, PRIMARY, OVERLAPPING) if name + control in run.names]
+    names = [name for name in (LINE, PRIMARY, REPEATED) if name + control in run.names]
     for name in names:
         experiment = run.open(name + control)
         if "momentum" in experiment.variables:
@@ -51,7 +49,7 @@ def _lag(run: Run, control: str) -> Check:
 
 
 def _repeats(run: Run, control: str) -> tuple[Experiment, np.ndarray]:
-    experiment = run.open(OVERLAPPING + control)
+    experiment = run.open(REPEATED + control)
     return experiment, stimulus_groups(experiment.table, ("angle",))[0]
 
 

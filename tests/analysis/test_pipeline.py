@@ -16,8 +16,9 @@ from analysis.steps.run import Options
 from benchmarks.generated import generate_experiment
 from nrf.protocols import sites_of_set
 from nrf.stimuli import make_stimuli
-from recordings.files import RecordingError, recording_folder
+from recordings.format import RecordingError
 from recordings.periods import Periods
+from recordings.reading import recording_folder
 from runtime.config import ConfigError
 from tests.analysis.recorded_run import make_recorded_run
 from tests.conftest import REPOSITORY
@@ -219,10 +220,10 @@ def test_unusable_recordings_are_answered_with_one_sentence(recorded, tmp_path):
         pipeline.analyse(tiny_config(analyse={"level": 2.0}), folder)
     torn = next((recording_folder(folder, "just_angle") / "arrays" / "state").rglob("*.0.0.0"))
     torn.write_bytes(torn.read_bytes()[:-3])
-    with pytest.raises(RecordingError, match="block 0 .*just_angle is torn"):
+    with pytest.raises(RecordingError, match="block 0 .*just_angle is damaged"):
         pipeline.analyse(config, folder)
     description = recording_folder(folder, "just_angle") / "recording.json"
-    description.write_text(description.read_text().replace('"version": 1', '"version": 7'))
+    description.write_text(description.read_text().replace('"version": 2', '"version": 7'))
     with pytest.raises(RecordingError, match="version 7"):
         pipeline.analyse(config, folder)
 

@@ -50,23 +50,6 @@ def test_activity_test_finds_driven_neurons_and_leaves_silent_ones(rng):
     assert activity.find_active_neurons(traces, compat=True).active[100:].mean() > 0.2
 
 
-def test_statistics_of_a_period_are_all_the_test_needs(rng):
-    traces = rng.normal(size=(PERIODS.total, 6))
-    whole = activity.find_active_neurons(traces, PERIODS)
-    during = activity.period_statistics(traces, (PERIODS.during,))
-    outside = activity.period_statistics(traces, (PERIODS.before, PERIODS.after))
-    for ours, theirs in zip(whole, activity.activity_test(during, outside), strict=True):
-        assert np.array_equal(ours, theirs)
-
-
-def test_statistics_do_not_depend_on_the_blocks(rng, monkeypatch):
-    traces = rng.normal(size=(PERIODS.total, 3, 5)).astype(np.float32)
-    whole = activity.find_active_neurons(traces, PERIODS)
-    monkeypatch.setattr(activity, "BLOCK", 4)
-    for ours, theirs in zip(activity.find_active_neurons(traces, PERIODS), whole, strict=True):
-        assert np.allclose(ours, theirs, rtol=1e-12)
-
-
 def test_map_limits_hold_every_map(rng):
     found = activity.find_active_neurons(rng.normal(size=(PERIODS.total, 3, 4, 5, 5)), PERIODS)
     limits = activity.map_limits(found, stimulus_axis=0)

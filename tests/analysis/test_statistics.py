@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.checks.synthetic import autoregressive_noise
 from analysis.measures import statistics
+from recordings.period_statistics import summarise
 
 
 @pytest.fixture
@@ -56,40 +56,16 @@ def test_benjamini_hochberg_equals_scipy_and_skips_nan(rng):
 @pytest.mark.parametrize("count", [12, 100, 1001, 1600])
 def test_shapiro_wilk_equals_scipy(rng, count):
     x = np.stack([rng.normal(size=count), rng.exponential(size=count), rng.uniform(size=count)], axis=1)
-    w, p = statistics.shapiro_wilk(x)
+    whole = summarise(x, (slice(0, count),), dtype=np.float64)
+    w, p = statistics.shapiro_wilk(whole.normality_spread, whole.variance, count)
     for column in range(3):
         theirs = stats.shapiro(x[:, column])
         assert w[column] == pytest.approx(theirs.statistic, abs=1e-7)
         assert p[column] == pytest.approx(theirs.pvalue, rel=1e-3, abs=1e-12)
 
 
-def test_shapiro_wilk_of_constants_and_of_too_few(rng):
-    assert np.isnan(statistics.shapiro_wilk(np.ones(20))[0])
-    with pytest.raises(ValueError, match="at least 12"):
-        statistics.shapiro_wilk(rng.normal(size=5))
-
-
-@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
-def test_autocorrelation_time_of_ar1_noise(rng, correlation):
-    x = autoregressive_noise(rng, (20000, 8), correlation)
-    expected = (1 + correlation) / (1 - correlation)
-    assert statistics.autocorrelation_time(x).mean() == pytest.approx(expected, rel=0.1)
-
-
-def test_autocovariance_of_segments_never_spans_the_gap(rng):
-    x = rng.normal(size=100)
-    segments = (slice(0, 30), slice(60, 100))
-    parts = [x[s] for s in segments]
-    mean = np.concatenate(parts).mean()
-    direct = [sum(((p - mean)[: len(p) - k] * (p - mean)[k:]).sum() for p in parts) / 70 for k in range(5)]
-    assert np.allclose(statistics.autocovariance(x, segments)[:5], direct)
-
-
-def test_batch_means_keep_the_mean_and_refuse_short_traces(rng):
-    x = rng.normal(size=(100, 3))
-    assert np.allclose(statistics.batch_means(x, 20).mean(0), x.mean(0))
-    with pytest.raises(ValueError, match="at least 120"):
-        statistics.batch_means(x, 60)
+def test_shapiro_wilk_of_constants():
+    assert np.isnan(statistics.shapiro_wilk(0.0, 0.0, 20)[0])
 
 
 def test_student_interval_covers_the_mean(rng):

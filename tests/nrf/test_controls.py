@@ -9,7 +9,8 @@ import pytest
 
 from nrf import controls, experiments
 from nrf.trained import read_trained
-from recordings.files import RecordingError, open_recording
+from recordings.format import RecordingError
+from recordings.reading import open_recording
 from runtime.config import ConfigError, RunError
 from tests.nrf.trained_run import QUICK, make_run, tiny_config
 
@@ -189,15 +190,6 @@ def test_a_step_size_that_diverges_is_named(small_model, monkeypatch):
     broken = jax.tree.map(lambda w: jnp.full_like(w, jnp.nan), trained.weights)
     with pytest.raises(RunError, match=r"control 'langevin' diverges at 0.25 times config.sampler.langevin.step_size"):
         controls.tune_step_size(config, trained._replace(weights=broken), images)
-
-
-def test_autocorrelation_time_of_a_known_process():
-    draws = np.random.default_rng(3).standard_normal((20000, 8))
-    for step in range(1, len(draws)):
-        draws[step] += 0.8 * draws[step - 1]
-    times = controls.integrated_autocorrelation_time(draws)
-    assert times.mean() == pytest.approx((1 + 0.8) / (1 - 0.8), rel=0.05)
-    np.testing.assert_array_equal(controls.integrated_autocorrelation_time(np.ones((50, 3))), 1)
 
 
 def test_samplers_without_a_temperature_take_that_of_langevin(tmp_path):

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analysis.measures import activity, synchrony
 from nrf import experiments, protocols
 from nrf.trained import read_trained
-from recordings.files import RecordingError, open_recording
-from recordings.period_statistics import count_batches, summarise
-from recordings.periods import Periods as AnalysisPeriods
+from recordings import period_statistics, sites
+from recordings.format import RecordingError
+from recordings.names import LEVELS, VARIABLES
+from recordings.reading import open_recording
 from runtime.config import ConfigError
 from runtime.images import load_images
 from tests.conftest import REPOSITORY
@@ -46,8 +46,8 @@ def recorded(run_folder, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "jit", compiled)
         folders = {}
-        for level in experiments.LEVELS:
-            variables = experiments.VARIABLES if level == "full" else ("state", "momentum")
+        for level in LEVELS:
+            variables = VARIABLES if level == "full" else ("state", "momentum")
             config = config_with(level=level, variables=variables, movie=2)
             folders[level] = make_run(tmp_path_factory.mktemp(level) / "run", config)
             experiments.record(config, folders[level])
@@ -69,29 +69,15 @@ def test_levels_hold_the_same_numbers(recorded):
         assert short.about["filmed"] == [0, 1] and not movie[:, 2].any()
 
 
-def test_statistics_are_those_of_the_analysis(recorded):
+def test_statistics_of_both_levels_agree(recorded):
     full, short = recorded["full"], recorded["analysis"]
-    periods = AnalysisPeriods(*short.about["periods"])
-    state = full.read("state/1")
-    for row, segments in enumerate(((periods.during,), (periods.before, periods.after))):
-        name = ("during", "outside")[row]
-        expected = activity.period_statistics(state, segments, batch_length=5)
-        found = {key: short.read(f"statistics/1/{key}", period=row) for key in experiments.STATISTICS}
-        assert short.about["statistics"][name] == {"steps": expected.count, "batches": expected.batch_count}
-        np.testing.assert_allclose(found["mean"], expected.mean, atol=1e-6)
-        np.testing.assert_allclose(found["variance"], expected.variance, rtol=1e-5)
-        np.testing.assert_allclose(found["batch_mean"], expected.batch_mean, atol=1e-6)
-        np.testing.assert_allclose(found["batch_variance"], expected.batch_variance, rtol=1e-5)
-        statistic = found["normality_spread"] ** 2 / ((expected.count - 1) * found["variance"])
-        np.testing.assert_allclose(statistic, expected.shapiro_w, rtol=1e-5)
-
-
-def test_chunks_and_blocks_do_not_matter_to_statistics():
-    history = np.random.default_rng(0).normal(size=(40, 3, 2)).astype(np.float32)
-    parts = (slice(2, 15), slice(20, 40))
-    expected = activity.period_statistics(history, parts, batch_length=100)
-    assert count_batches(parts, 100) == expected.batch_count == 5
-    np.testing.assert_allclose(summarise(history, parts)["batch_mean"], expected.batch_mean, rtol=1e-5)
+    assert list(short.about["statistics"]) == ["during", "outside"]
+    for period in ("during", "outside"):
+        found, expected = (period_statistics.read(each, 1, period) for each in (short, full))
+        assert (found.count, found.batch_count) == (expected.count, expected.batch_count)
+        for name in period_statistics.STATISTICS:
+            scale = np.abs(getattr(expected, name)).max()
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-5, atol=1e-6 * scale)
 
 
 def test_energy_and_gradient_are_those_before_the_step(recorded, run_folder):
@@ -137,16 +123,15 @@ def test_other_protocols_have_their_sites(run_folder):
     np.testing.assert_array_equal(double.sites[:, 1] - double.sites[:, 0], offsets)
     long = made["long_just_fewangles"]
     for places, angle in zip(long.sites, long.table["angle"], strict=True):
-        np.testing.assert_array_equal(places, synchrony.sites_along(angle, 8, range(-3, 4)))
+        np.testing.assert_array_equal(places, sites.along(angle, 8))
     assert made["just_angle"].sites.shape == (128, 1, 2) and (made["just_angle"].sites == 4).all()
     assert made["observe"].periods == (0, 0, 20, 0) and made["observe"].clamped and not made["free"].clamped
-    np.testing.assert_array_equal(protocols.in_layer(np.array([[0, 4], [7, 3]]), (8, 8), (2, 2)), [[0, 1], [1, 0]])
 
 
 def test_thesis_line_is_that_of_the_reference(shared):
     with np.load(shared / "reference" / "analysis" / "tables.npz") as npz:
         for angle, places in zip(npz["rclocs_angles"], npz["rclocs_yx"], strict=True):
-            assert {tuple(p) for p in protocols.line(float(angle), 32)} == {tuple(p) for p in places}
+            assert {tuple(p) for p in sites.along(float(angle), 32)} == {tuple(p) for p in places}
 
 
 def test_observing_and_dreaming_are_recorded(tmp_path):
@@ -202,7 +187,7 @@ def test_what_cannot_be_recorded_is_refused(run_folder, record, message):
 
 def test_analysis_level_is_below_a_hundredth_at_thesis_size():
     """Computed from the schemas: 5 experiments of 128 stimuli, 32 channels of 32x32, 2700 steps."""
-    sizes = {level: thesis_bytes(level) for level in experiments.LEVELS}
+    sizes = {level: thesis_bytes(level) for level in LEVELS}
     assert sizes["full"] > 200e9
     assert sizes["analysis"] < 0.01 * sizes["full"]
 

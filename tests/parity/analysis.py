@@ -19,6 +19,7 @@ from analysis.measures import (
     synchrony,
     transients,
 )
+from recordings import sites
 from recordings.periods import TimeScale
 from tests.parity import synchrony_comparison
 from tests.parity.analysis_comparison import (
@@ -107,9 +108,9 @@ def _check_tables(found, file, path):
     pairs = np.stack([primary["angle"], primary["contrast"]], axis=1)
     # The original's table is rounded to three digits.
     compare(found, "primary pairs", pairs, file["primary_angle_contrast_pairs"], 1e-3, absolute=True)
-    for angle, sites in zip(file["rclocs_angles"], file["rclocs_yx"], strict=True):
+    for angle, theirs in zip(file["rclocs_angles"], file["rclocs_yx"], strict=True):
         compare(
-            found, f"sites at {np.degrees(angle):.0f}°", sorted_rows(synchrony.sites_along(angle)), sorted_rows(sites)
+            found, f"sites at {np.degrees(angle):.0f}°", sorted_rows(sites.along(angle, 32)), sorted_rows(theirs)
         )
     compare(found, "milliseconds", SCALE.to_ms(file["timesteps"]), file["timesteps_to_ms"])
     compare(found, "steps", SCALE.to_steps(file["timesteps"]), file["ms_to_timesteps"])

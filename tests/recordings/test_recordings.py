@@ -9,15 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from recordings.files import (
-    Array,
-    Recording,
-    RecordingError,
-    Schema,
-    Writer,
-    list_recordings,
-    open_recording,
-)
+from recordings.format import Array, RecordingError, Schema, mark_files
+from recordings.reading import Recording, list_recordings, open_recording
+from recordings.writing import Writer
 from tests.conftest import REPOSITORY
 
 STIMULI, STEPS = 5, 25
@@ -99,8 +93,8 @@ def test_a_torn_block_is_named(whole, harm):
     else:
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     recording = open_recording(whole, "angles")
-    word = {"lost": "is torn: .* is missing", "cut": "is torn: .* bytes instead of", "altered": "is damaged"}[harm]
-    with pytest.raises(RecordingError, match=f"block 1 .*{word}"):
+    word = {"lost": "is missing", "cut": "bytes instead of", "altered": "other content"}[harm]
+    with pytest.raises(RecordingError, match=f"block 1 .* is damaged: file arrays/state/1/1.1.0.0 .*{word}"):
         recording.read("mean", stimulus=2)
     recording.read("state/1", stimulus=[0, 1, 4])
     with Writer(recording.folder, schema(seed=1)) as writer:
@@ -122,11 +116,49 @@ def test_another_version_or_schema_or_name_is_refused(whole):
     assert list_recordings(whole) == ["angles"] and list_recordings(whole / "nowhere") == []
     description = folder / "recording.json"
     description.write_text(json.dumps(json.loads(description.read_text()) | {"version": 99}))
-    with pytest.raises(RecordingError, match="version 99, and this program reads version 1"):
+    with pytest.raises(RecordingError, match="version 99, and this program reads version 1 and 2"):
         Recording(folder)
     description.write_text("{")
     with pytest.raises(RecordingError, match="is damaged"):
         Recording(folder)
+
+
+def as_version_1(folder):
+    """Turn a recording into what the first version wrote."""
+    description = folder / "recording.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"version": 1}))
+    for path in mark_files(folder):
+        files = json.loads(path.read_text())["body"]["files"]
+        old = {name: [file["size"], file["sha256"]] for name, file in files.items()}
+        path.write_text(json.dumps({"block": int(path.stem), "files": old}))
+
+
+def test_recordings_of_version_1_are_read_and_gone_on_with(whole):
+    folder = whole / "recordings" / "angles"
+    as_version_1(folder)
+    for name, values in contents().items():
+        np.testing.assert_array_equal(Recording(folder).read(name), values)
+    mark_files(folder)[1].unlink()
+    with Writer(folder, schema(seed=1, measured=[0.5])) as writer:  # the first version measured nothing
+        assert writer.missing() == [1]
+        write_block(writer, 1, contents())
+    assert Recording(folder).missing() == [] and Recording(folder).about == {"seed": 1}
+    with pytest.raises(RecordingError, match="its about was"):
+        Writer(folder, schema(seed=2, measured=[0.5]))
+    mark_files(folder)[0].write_text("{")
+    with pytest.raises(RecordingError, match="block 0 .* has a damaged mark"):
+        Recording(folder).read("mean")
+
+
+def test_size_is_counted_from_the_marks(whole):
+    folder = whole / "recordings" / "angles"
+    size = sum(path.stat().st_size for path in (folder / "arrays").rglob("*.*") if not path.name.startswith(".z"))
+    (folder / "arrays" / "mean" / "0.0.__lock").write_bytes(b"vanishes at any moment")
+    with Writer(folder, schema(seed=1)) as writer:
+        assert writer.bytes_on_disk() == 0 and writer.missing() == [] and writer.bytes_on_disk() == size
+        write_block(writer, 2, contents(1))
+        writer.close()
+        assert writer.bytes_on_disk() > 0.5 * size
 
 
 def test_what_cannot_be_stored_is_refused(tmp_path):
@@ -146,8 +178,8 @@ def test_what_cannot_be_stored_is_refused(tmp_path):
 
 KILLED = """
 import sys, time, numpy as np
-from recordings.files import Writer
-from tests.runtime.test_recordings import contents, schema, write_block
+from recordings.writing import Writer
+from tests.recordings.test_recordings import contents, schema, write_block
 with Writer(sys.argv[1], schema()) as writer:
     for block in writer.missing():
         write_block(writer, block, contents())
