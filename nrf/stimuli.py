@@ -295,7 +295,9 @@ def write_contact_sheet(stimuli: StimulusSet, path: str | Path, columns: int = 1
     if len(shown) > limit:
         shown = shown[np.linspace(0, len(shown) - 1, limit).round().astype(int)]
     pixels = np.rint(255 * np.clip(stimuli.images[shown], 0, 1)).astype(np.uint8)
-    pixels = pixels if pixels.shape[-1] == 3 else pixels.mean(axis=-1, keepdims=True).astype(np.uint8).repeat(3, axis=-1)
+    pixels = (
+        pixels if pixels.shape[-1] == 3 else pixels.mean(axis=-1, keepdims=True).astype(np.uint8).repeat(3, axis=-1)
+    )
     zoom = max(1, round(CELL / pixels.shape[1]))
     height, width = (zoom * side for side in pixels.shape[1:3])
     columns = min(columns, len(shown))
