@@ -35,9 +35,11 @@ def visualise(config, workdir, flags) -> None:
 
 
 def record(config, workdir, flags) -> None:
-    """Show the trained model stimuli and record its activity."""
+    """Show the trained model stimuli and record its activity, beside what its curvature predicts."""
     from nrf.experiments import record as run
+    from nrf.predictions import predict_recording
 
+    predict_recording(config, workdir)
     print("recorded", *run(config, workdir).values(), sep="\n  ")
 
 

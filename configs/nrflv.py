@@ -143,6 +143,9 @@ def recording() -> ConfigDict:
     config.num_images = 16
     config.patch = 1  # pixels around the centre whose traces are kept
     config.batch_steps = 100  # steps of the batch means behind the corrected tests
+    config.prediction = ConfigDict(  # from the curvature at the mean states, for contrast_and_angle; angles 0 for none
+        {"angles": 4, "chains": 1, "settle": 100, "steps": 400, "lanczos": 48}
+    )
     config.movie = 1  # stimuli filmed
     config.movie_every = 5
     config.sets = ConfigDict(

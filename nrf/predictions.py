@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import pathlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -32,10 +33,10 @@ from nrf.linear_response import predict_modes
 from nrf.phases import make_gradient_fn
 from nrf.protocols import make_protocol
 from nrf.samplers.base import GradientFn, Position
-from nrf.trained import QUICKLY, Trained, start_states
+from nrf.trained import QUICKLY, Trained, read_trained, start_states
 from nrf.update import read_sampler
-from runtime.config import ConfigError
-from runtime.images import ImageSet
+from runtime.config import ConfigError, RunError
+from runtime.images import ImageSet, load_images
 
 FILE = "predictions.json"
 EXPERIMENT = "contrast_and_angle"
@@ -43,6 +44,10 @@ FREQUENCIES = (np.arange(128) + 0.5) / 256  # cycles per step
 RESPONSE_STEPS = 400
 # A response smaller than this many standard errors of its own estimate has no shape that could be predicted.
 LEAST_RESPONSE = 3.0
+
+
+class NoPrediction(RunError):
+    """The sampler has no linear answer in closed form; the message says why."""
 
 
 class Signal(NamedTuple):
@@ -250,11 +255,11 @@ def read_geometry(config: ConfigDict, channels: tuple[int, ...]) -> cv.Geometry:
     """Geometry of the config's sampler over latent layers of the given numbers of channels.
 
     Raises:
-        ConfigError: a sampler without a linear answer in closed form.
+        NoPrediction: a sampler without a linear answer in closed form.
     """
     name = config.sampler.name
     if name != "underdamped":
-        raise ConfigError(f"the curvature predicts recordings of the sampler 'underdamped', not of '{name}'")
+        raise NoPrediction(f"the curvature predicts recordings of the sampler 'underdamped', not of '{name}'")
     options = {
         option: value[1:] if isinstance(value, tuple) else value for option, value in config.sampler[name].items()
     }
@@ -262,7 +267,7 @@ def read_geometry(config: ConfigDict, channels: tuple[int, ...]) -> cv.Geometry:
     try:
         return cv.make_geometry(channels, **{option: options[option] for option in known if option in options})
     except ValueError as error:
-        raise ConfigError(f"config.sampler.{name}: {error}") from None
+        raise NoPrediction(f"config.sampler.{name}: {error}") from None
 
 
 def default_signals(layers: tuple[int, ...], sizes: list[tuple[int, int, int]]) -> dict[str, Signal]:
@@ -291,7 +296,7 @@ def predict_field(config: ConfigDict, trained: Trained, images: ImageSet) -> dic
         images: grey levels in [0, 1], as for `protocols.make_protocol`.
 
     Raises:
-        ConfigError: a sampler that has no prediction.
+        NoPrediction: a sampler that has none.
     """
     settings, model = config.record.prediction, trained.model
     shapes = [shape[1:] for shape in model.architecture.state_shapes(1)[1:]]
@@ -303,7 +308,7 @@ def predict_field(config: ConfigDict, trained: Trained, images: ImageSet) -> dic
     image = jnp.asarray(np.repeat(shown, settings.chains, axis=0))
     sampler, clip = read_sampler(config, model, True), config.sampler.gradient_clip or None
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=QUICKLY)
     def run(key, weights, image):
         start_key, key = jax.random.split(key)
         start = start_states(trained, start_key, image, config.positive.start)[1:]
@@ -318,6 +323,49 @@ def predict_field(config: ConfigDict, trained: Trained, images: ImageSet) -> dic
     signals = default_signals(config.record.layers, shapes)
     contrasts = protocol.table["contrast"][rows]
     return predict(gradient_fn, rest, blank, contrasts, geometry, signals, key, settings.lanczos)
+
+
+def predict_recording(config: ConfigDict, workdir: str | pathlib.Path) -> pathlib.Path | None:
+    """Write the predictions for the recording that `workdir` holds, or is to hold, of `contrast_and_angle`.
+
+    A file that was made from the same weights and settings stays.  Returns its path; None, having said why, where there
+    is nothing to predict.
+
+    Args:
+        config: of the run.
+        workdir: run folder with a trained model.
+
+    Raises:
+        ConfigError: fields that cannot be used.
+    """
+    settings = config.record.prediction
+    for field, bound in {"angles": 0, "chains": 1, "settle": 0, "steps": 2, "lanczos": 2}.items():
+        if settings[field] < bound:
+            raise ConfigError(f"config.record.prediction.{field} is {settings[field]}; it must be at least {bound}")
+    if EXPERIMENT not in config.record.experiments or settings.angles == 0:
+        return None
+    trained = read_trained(config, workdir)
+    about = {
+        "updates": trained.updates,
+        "prediction": dict(settings.items()),
+        "sampler": {"name": config.sampler.name, **dict(config.sampler[config.sampler.name].items())},
+        "set": dict(config.record.sets[EXPERIMENT].items()) if EXPERIMENT in config.record.sets else {},
+        "layers": config.record.layers,
+    }
+    about = json.loads(json.dumps(about))
+    path = pathlib.Path(workdir) / FILE
+    if path.exists() and json.loads(path.read_text())["about"] == about:
+        return path
+    data = config.data
+    images = load_images(
+        data.name, data_dir=data.dir, size=data.size, channels=data.channels, num_train=data.num_train,
+        contrast=data.contrast, seed=config.seed,
+    )  # fmt: skip
+    try:
+        return write_predictions({"about": about, **predict_field(config, trained, images)}, workdir)
+    except NoPrediction as error:
+        print(f"no predictions are written: {error}", flush=True)
+        return None
 
 
 def write_predictions(table: Mapping[str, Any], workdir: str | pathlib.Path) -> pathlib.Path:
