@@ -26,6 +26,17 @@ class Kind(enum.IntEnum):
     DENSE = 3
 
 
+class Mixing(enum.StrEnum):
+    """How the base maps of a network's convolutional inputs meet the activation phi, h being what it hands on.
+
+    Only where inputs meet before phi can one input (the image, say) change how the network answers to another.
+    """
+
+    SEPARATE = "separate"  # h = [phi(A_j s_j)], one beside the other, as published
+    JOINT = "joint"  # h = phi(sum_j A_j s_j)
+    GATED = "gated"  # h = phi(sum_j A_j s_j) sigmoid(sum_j B_j s_j): the first half of the channels times the second
+
+
 # Kernels whose padding, when it is not 0, keeps the size of the map whatever number was written down.
 SIZE_KEEPING_KERNELS = (1, 3, 7, 11)
 
@@ -97,10 +108,15 @@ class Architecture:
     growth_rate: int  # channels that each dense block adds
     initializer_channels: int  # growth of the initialiser's encoder
     spectral_norm: bool = False  # the architecture asks for spectral normalisation
+    mixing: Mixing = Mixing.SEPARATE
 
     def __post_init__(self):
         for index, layer in enumerate(self.layers):
             _check_layer(self, index, layer)
+        if self.mixing == Mixing.GATED and self.base_channels % 2:
+            raise ConfigError(
+                f"architecture '{self.name}': mixing 'gated' needs an even 'num_ch_base', not {self.base_channels}"
+            )
 
     def state_shapes(self, batch: int) -> tuple[tuple[int, int, int, int], ...]:
         """Shapes (B, H, W, C) of the state arrays for a batch of `batch` images."""
@@ -121,11 +137,12 @@ class Architecture:
         growth_rate: int,
         num_ch_initter: int,
         spec_norm_reg: bool | None = False,
+        mixing: str = "separate",
     ) -> Architecture:
         """Build an architecture from one list per field, each with one entry per state layer.
 
         state_sizes: (C, H, W) of each layer; connect: input layers; kind: 0-3 or their names, one per input;
-        base_kernel_padding: (kernel, padding) per input, () for dense ones; main_kernel, num_layers: one per layer.
+        base_kernel_padding: (kernel, padding) per input, () for dense ones; main_kernel, num_layers: one per layer; mixing: see `Mixing`.
         Raises ConfigError naming the layer and the field when the lists do not fit each other.
         """
         count = len(state_sizes)
@@ -166,7 +183,10 @@ class Architecture:
                     inputs.append(Input(int(source), each, int(kernel_padding[0]), int(kernel_padding[1])))
             channels, height, width = (int(v) for v in state_sizes[i])
             layers.append(StateLayer(channels, height, width, tuple(inputs), int(num_layers[i]), int(main_kernel[i])))
-        return cls(name, tuple(layers), int(num_ch_base), int(growth_rate), int(num_ch_initter), bool(spec_norm_reg))
+        if mixing not in tuple(Mixing):
+            raise ConfigError(f"architecture '{name}': 'mixing' is '{mixing}'; use one of {', '.join(Mixing)}")
+        widths = int(num_ch_base), int(growth_rate), int(num_ch_initter)
+        return cls(name, tuple(layers), *widths, bool(spec_norm_reg), Mixing(mixing))
 
     @classmethod
     def from_dict(cls, name: str, fields: Mapping) -> Architecture:

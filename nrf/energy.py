@@ -20,7 +20,7 @@ from flax import linen as nn
 
 from nrf import convolution as conv
 from nrf.architecture import Architecture, Kind
-from nrf.layers import ACTIVATIONS, Net, NetPlan, main_pads, run_net
+from nrf.layers import Net, NetPlan, main_pads, make_nonlinearity, run_net
 from nrf.spectral import forward_transform
 from runtime.config import ConfigError, did_you_mean
 
@@ -79,21 +79,21 @@ def make_energy(
     *,
     state_activation: str = "hardtanh",
     activation: str = "swish",
+    gain: float = 1.0,
     weight_norm: bool = True,
     ff_dynamics: bool = False,
     convolution: str = "auto",
 ) -> EnergyModel:
     """Build the functions of an energy model.
 
-    state_activation: hardtanh, hardsig or relu (rho); activation: swish, leaky_relu or relu (inside the networks);
+    state_activation: hardtanh, hardsig or relu (rho); activation: swish, leaky_relu, relu or tanh (inside the networks),
+    bending where its argument is about 1 / gain;
     weight_norm: weight normalisation (an architecture that asks for spectral normalisation gets that instead and
     refuses both); ff_dynamics: follow ds/dt = -s + f/2 + b instead of the exact gradient; convolution: 'auto',
     'direct' or 'spectral'.  Raises ConfigError for unknown names or impossible combinations.
     """
     if state_activation not in BOUNDS:
         raise ConfigError(f"state_activation '{state_activation}' is unknown{did_you_mean(state_activation, BOUNDS)}")
-    if activation not in ACTIVATIONS:
-        raise ConfigError(f"activation '{activation}' is unknown{did_you_mean(activation, ACTIVATIONS)}")
     if convolution not in conv.METHODS:
         raise ConfigError(f"convolution '{convolution}' is unknown{did_you_mean(convolution, conv.METHODS)}")
     if weight_norm and architecture.spectral_norm:
@@ -104,7 +104,7 @@ def make_energy(
     plans = plan_nets(architecture, convolution)
     norm = "spectral" if architecture.spectral_norm else "weight" if weight_norm else "none"
     module = Parameters(plans, norm)
-    phi = ACTIVATIONS[activation]
+    nonlinearity = make_nonlinearity(activation, gain)
     image_bounds, latent_bounds = BOUNDS[state_activation]
     bounds = (image_bounds,) + (latent_bounds,) * (len(architecture.layers) - 1)
 
@@ -125,7 +125,7 @@ def make_energy(
             for base, (source, _, _) in zip(plan.base, plan.sources, strict=True):
                 if base.method == "spectral" and source not in spectra:
                     spectra[source] = forward_transform(rho[source], base.period)
-        return [run_net(p, w, rho, spectra, phi) for p, w in zip(plans, weights["nets"], strict=True)]
+        return [run_net(p, w, rho, spectra, nonlinearity) for p, w in zip(plans, weights["nets"], strict=True)]
 
     def unit_maps(weights: Weights, maps: Sequence[jax.Array]) -> list[jax.Array]:
         outputs = network_outputs(weights, maps)
@@ -218,6 +218,7 @@ def plan_nets(architecture: Architecture, method: str) -> tuple[NetPlan, ...]:
                 block_kind=layer.block_kind if layer.conv_inputs else Kind.CONV,
                 num_blocks=layer.num_blocks,
                 growth=architecture.growth_rate,
+                mixing=architecture.mixing,
                 dense_sources=tuple(c.source for c in layer.dense_inputs),
                 dense_sizes=tuple(
                     (s.channels, s.height, s.width) for s in (architecture.layers[c.source] for c in layer.dense_inputs)

@@ -11,13 +11,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from nrf import convolution as conv
-from nrf.architecture import Kind, effective_padding
+from nrf.architecture import Kind, Mixing, effective_padding
+from runtime.config import ConfigError, did_you_mean
 
 HIDDEN_UNITS = 64  # width of the dense part
 
@@ -33,7 +35,35 @@ def leaky_relu(x: jax.Array) -> jax.Array:
 
 
 Activation = Callable[[jax.Array], jax.Array]
-ACTIVATIONS: dict[str, Activation] = {"swish": swish, "leaky_relu": leaky_relu, "relu": jax.nn.relu}
+ACTIVATIONS: dict[str, Activation] = {
+    "swish": swish,
+    "leaky_relu": leaky_relu,
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+}
+
+
+class Nonlinearity(NamedTuple):
+    """What networks do between their linear maps, one array in, one of the same shape out."""
+
+    activation: Activation  # phi(gain x) / gain
+    gate: Activation  # sigmoid(gain x), the factor that half of a gated network's channels put on the other half
+
+
+def make_nonlinearity(activation: str, gain: float = 1.0) -> Nonlinearity:
+    """The nonlinearity of the networks: phi(g x) / g and sigmoid(g x), phi being one of ACTIVATIONS.
+
+    The gain g sets where an activation bends without changing its slope at 0: tanh saturates at 1 / g.  States of
+    temperature T that vary by sqrt(T) want g of about 1 / sqrt(T).  Raises ConfigError for an unknown name or g <= 0.
+    """
+    if activation not in ACTIVATIONS:
+        raise ConfigError(f"activation '{activation}' is unknown{did_you_mean(activation, ACTIVATIONS)}")
+    if not gain > 0:
+        raise ConfigError(f"config.model.gain is {gain}; it must be positive")
+    phi = ACTIVATIONS[activation]
+    if gain == 1.0:
+        return Nonlinearity(phi, jax.nn.sigmoid)
+    return Nonlinearity(lambda x: phi(gain * x) / gain, lambda x: jax.nn.sigmoid(gain * x))
 
 
 def fan_in_uniform(fan_in: int) -> Callable:
@@ -211,6 +241,14 @@ class NetPlan:
     growth: int
     dense_sources: tuple[int, ...]
     dense_sizes: tuple[tuple[int, int, int], ...]
+    mixing: Mixing = Mixing.SEPARATE
+
+    @property
+    def hidden_channels(self) -> int:
+        """Channels after the activation of the base maps."""
+        if self.mixing == Mixing.SEPARATE:
+            return self.base_channels * len(self.base)
+        return self.base_channels // (2 if self.mixing == Mixing.GATED else 1)
 
 
 class Net(nn.Module):
@@ -227,7 +265,7 @@ class Net(nn.Module):
                 Cct(base, kind, channels, plan.base_channels, self.norm, name=f"base_{index}")()
                 for index, (base, (_, kind, channels)) in enumerate(zip(plan.base, plan.sources, strict=True))
             ]
-            width = plan.base_channels * len(plan.base)
+            width = plan.hidden_channels
             if plan.num_blocks:
                 weights["blocks"] = [
                     DenseBlock(
@@ -256,13 +294,13 @@ def pointwise(x: jax.Array, weights: dict) -> jax.Array:
     return jnp.einsum("hwbc,co->hwbo", x, weights["kernel"]) + weights["bias"]
 
 
-def run_block(plan: conv.Convolution, weights: dict, x: jax.Array, activation: Callable) -> jax.Array:
+def run_block(plan: conv.Convolution, weights: dict, x: jax.Array, activation: Activation) -> jax.Array:
     """Output of one dense block, to be appended to x along the channels."""
     y = pointwise(x, weights["squeeze"])
     return activation(conv.apply(plan, y, weights["cct"]["kernel"], weights["cct"]["bias"]))
 
 
-def run_dense(weights: dict, inputs: list[jax.Array], activation: Callable) -> jax.Array:
+def run_dense(weights: dict, inputs: list[jax.Array], activation: Activation) -> jax.Array:
     """Dense part of a net for inputs (H, W, B, C), in the map layout of its output."""
     kernels = weights["first"]
     hidden = sum(jnp.einsum("hwbc,hwco->bo", x, kernel) for x, kernel in zip(inputs, kernels, strict=True))
@@ -272,34 +310,51 @@ def run_dense(weights: dict, inputs: list[jax.Array], activation: Callable) -> j
     return jnp.einsum("bo,ohwc->hwbc", hidden, weights["last"]) + weights["last_bias"][:, :, None, :]
 
 
-def run_net(plan: NetPlan, weights: dict, inputs: dict, spectra: dict, activation: Callable) -> jax.Array:
+def run_net(plan: NetPlan, weights: dict, inputs: dict, spectra: dict, nonlinearity: Nonlinearity) -> jax.Array:
     """f_i of activated maps: inputs[j] is rho(s_j) as (H, W, B, C), spectra[j] its transform where it was computed."""
     total = None
     if plan.base:
-        total = _run_convolutions(plan, weights, inputs, spectra, activation)
+        total = _run_convolutions(plan, weights, inputs, spectra, nonlinearity)
     if plan.dense_sources:
-        dense = run_dense(weights["dense"], [inputs[j] for j in plan.dense_sources], activation)
+        dense = run_dense(weights["dense"], [inputs[j] for j in plan.dense_sources], nonlinearity.activation)
         total = dense if total is None else total + dense
     return total
 
 
-def _run_convolutions(plan, weights, inputs, spectra, activation):
+def _run_convolutions(plan, weights, inputs, spectra, nonlinearity):
     maps = []
     for base, (source, _, _), each in zip(plan.base, plan.sources, weights["base"], strict=True):
         x = spectra[source] if base.method == "spectral" else inputs[source]
-        maps.append(activation(conv.apply(base, x, each["kernel"], each["bias"])))
+        maps.append(conv.apply(base, x, each["kernel"], each["bias"]))
+    if plan.mixing == Mixing.SEPARATE:
+        maps = [nonlinearity.activation(y) for y in maps]
+    else:
+        total = sum(conv.expand(base, y) for base, y in zip(plan.base, maps, strict=True))
+        maps = [_mixed(plan.mixing, total, nonlinearity)]
     if not plan.num_blocks:
-        # Repeating pixels commutes with a 1 x 1 convolution, so small maps are merged before they are enlarged.
-        kernel, width = weights["merge"]["kernel"], plan.base_channels
-        merged = weights["merge"]["bias"]
-        for index, (base, y) in enumerate(zip(plan.base, maps, strict=True)):
-            part = jnp.einsum("hwbc,co->hwbo", y, kernel[index * width : (index + 1) * width])
-            merged = merged + conv.expand(base, part)
+        if plan.mixing != Mixing.SEPARATE:
+            merged = pointwise(maps[0], weights["merge"])
+        else:
+            # Repeating pixels commutes with a 1 x 1 convolution, so small maps are merged before they are enlarged.
+            kernel, width = weights["merge"]["kernel"], plan.base_channels
+            merged = weights["merge"]["bias"]
+            for index, (base, y) in enumerate(zip(plan.base, maps, strict=True)):
+                part = jnp.einsum("hwbc,co->hwbo", y, kernel[index * width : (index + 1) * width])
+                merged = merged + conv.expand(base, part)
         return conv.apply(plan.main, merged, weights["main"]["kernel"], weights["main"]["bias"])
-    x = jnp.concatenate([conv.expand(base, y) for base, y in zip(plan.base, maps, strict=True)], -1)
+    if plan.mixing == Mixing.SEPARATE:
+        maps = [conv.expand(base, y) for base, y in zip(plan.base, maps, strict=True)]
+    x = jnp.concatenate(maps, -1)
     for block in weights["blocks"]:
-        x = jnp.concatenate([x, run_block(plan.main, block, x, activation)], -1)
+        x = jnp.concatenate([x, run_block(plan.main, block, x, nonlinearity.activation)], -1)
     return pointwise(x, weights["out"])
+
+
+def _mixed(mixing: Mixing, total: jax.Array, nonlinearity: Nonlinearity) -> jax.Array:
+    if mixing == Mixing.JOINT:
+        return nonlinearity.activation(total)
+    values, gates = jnp.split(total, 2, axis=-1)
+    return nonlinearity.activation(values) * nonlinearity.gate(gates)
 
 
 def main_pads(kernel: int) -> int:

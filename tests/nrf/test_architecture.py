@@ -162,6 +162,7 @@ def test_published_dictionaries_lose_what_nothing_read():
         (changed("num_layers", 1, -1), ["layer 1", "num_layers", "-1"]),
         ({"num_ch_base": 5}, ["layer 1", "num_ch_base", "5"]),
         ({"growth_rate": 3}, ["layer 1", "growth_rate", "3"]),
+        ({"mixing": "divided"}, ["'mixing' is 'divided'", "separate, joint, gated"]),
     ],
 )
 def test_errors_name_the_layer_and_the_field(changes, words):

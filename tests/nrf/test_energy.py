@@ -1,5 +1,6 @@
 """Laws of the energy: sums over units and images, gradients, bounds, and which convolutions a sampling loop holds."""
 
+import dataclasses
 import functools
 import re
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nrf.architecture import Architecture
+from nrf.architecture import Architecture, Input, Kind, Mixing, StateLayer
 from nrf.energy import make_energy, restrict
 from nrf.optimizers import contrastive_loss
 from runtime.config import ConfigError
@@ -67,6 +68,8 @@ SMALL = Architecture.from_lists(
     growth_rate=2,
     num_ch_initter=4,
 )
+# A latent layer that reads the image and itself by convolution alone.
+MIXES = (StateLayer(2, 4, 4, (Input(0, Kind.CONV, 3, 1), Input(1, Kind.CONV, 3, 1)), 0, 3),)
 METHODS = ("direct", "spectral")
 
 
@@ -190,6 +193,47 @@ def test_parameter_gradient_against_finite_differences_in_double_precision(metho
         ]
         parts = jax.tree.map(lambda g, d: np.sum(np.asarray(g) * d), gradient, direction)
         np.testing.assert_allclose((ends[0] - ends[1]) / (2 * step), sum(jax.tree.leaves(parts)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("mixing", ["separate", "joint", "gated"])
+def test_an_image_changes_curvature_only_where_inputs_mix(mixing):
+    """The Hessian over a latent layer that the image reaches directly, at two images, in double precision."""
+    architecture = dataclasses.replace(SMALL, mixing=Mixing(mixing), layers=(SMALL.layers[0], *MIXES, SMALL.layers[2]))
+    model, variables = model_and_variables("direct", architecture=architecture, activation="tanh")
+    with jax.enable_x64(True):
+        variables = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), variables)
+        states = tuple(jnp.asarray(0.5 * np.asarray(s), jnp.float64) for s in draw(1, architecture=architecture))
+
+        def energy(latent, image):
+            full = (image, latent, states[2])
+            # The image's own network also reads the latent; taking its part away leaves what latents feel.
+            return model.energy(model.prepare(variables), full)[0] - jnp.sum(
+                model.unit_energies(model.prepare(variables), full)[0]
+            )
+
+        hessian = compiled(jax.hessian(energy))
+        first, second = (np.asarray(hessian(states[1], c * states[0])) for c in (1.0, 0.2))
+    change = np.abs(first - second).max()
+    assert (change < 1e-9) if mixing == "separate" else (change > 1e-3)
+
+
+@pytest.mark.parametrize("mixing", ["joint", "gated"])
+def test_gradients_of_mixing_networks_against_finite_differences(mixing):
+    architecture = dataclasses.replace(SMALL, mixing=Mixing(mixing))
+    model, variables = model_and_variables("spectral", architecture=architecture, activation="tanh", gain=2.0)
+    with jax.enable_x64(True):
+        variables = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), variables)
+        states = tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in draw(2, architecture=architecture))
+        weights = compiled(model.prepare)(variables)
+        _, gradient = compiled(model.energy_and_gradient)(weights, states)
+        numbers, step, evaluate = np.random.default_rng(3), 1e-6, compiled(model.energy)
+        directions = [numbers.normal(size=s.shape) for s in states]
+        ends = [
+            evaluate(weights, tuple(np.asarray(s) + sign * step * d for s, d in zip(states, directions, strict=True)))
+            for sign in (1, -1)
+        ]
+        slope = sum(np.sum(np.asarray(g) * d, (1, 2, 3)) for g, d in zip(gradient, directions, strict=True))
+        np.testing.assert_allclose(np.subtract(*ends) / (2 * step), slope, rtol=1e-6, atol=1e-7)
 
 
 def test_gradient_of_some_layers_is_that_part_of_the_whole():

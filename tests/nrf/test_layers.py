@@ -8,7 +8,18 @@ from jax import lax
 
 from nrf import convolution as conv
 from nrf.architecture import Kind
-from nrf.layers import ACTIVATIONS, Cct, DenseBlock, DenseNet, Kernel, Pointwise, main_pads, run_dense
+from nrf.layers import (
+    ACTIVATIONS,
+    Cct,
+    DenseBlock,
+    DenseNet,
+    Kernel,
+    Pointwise,
+    main_pads,
+    make_nonlinearity,
+    run_dense,
+)
+from runtime.config import ConfigError
 from tests.quick import compiled
 
 
@@ -160,6 +171,7 @@ def test_parameters_start_within_the_fan_in_bound():
         ("swish", [-0.26894142, 0.0, 0.7310586], 0.5),
         ("leaky_relu", [-0.01, 0.0, 1.0], 0.01),
         ("relu", [0.0, 0.0, 1.0], 0.0),
+        ("tanh", [-0.76159416, 0.0, 0.76159416], 1.0),
     ],
 )
 def test_activations_and_their_slope_at_zero(name, values, slope):
@@ -167,6 +179,17 @@ def test_activations_and_their_slope_at_zero(name, values, slope):
     found, found_slope = compiled(lambda x: (phi(x), jax.grad(phi)(x[1])))(jnp.array([-1.0, 0.0, 1.0]))
     np.testing.assert_allclose(found, values, rtol=1e-6)
     np.testing.assert_allclose(found_slope, slope, rtol=1e-6)
+
+
+def test_a_gain_moves_the_bend_and_keeps_the_slope():
+    plain, sharp = make_nonlinearity("tanh"), make_nonlinearity("tanh", 10.0)
+    x = jnp.array([-3.0, 0.0, 1e-4, 0.05, 3.0])
+    np.testing.assert_allclose(sharp.activation(x), plain.activation(10 * x) / 10, rtol=1e-6)
+    np.testing.assert_allclose(sharp.activation(x)[-1], 0.1, rtol=1e-6)
+    np.testing.assert_allclose(sharp.activation(x)[2], 1e-4, rtol=1e-4)
+    np.testing.assert_allclose(sharp.gate(x), plain.gate(10 * x), rtol=1e-6)
+    with pytest.raises(ConfigError, match="config.model.gain is 0; it must be positive"):
+        make_nonlinearity("tanh", 0)
 
 
 @pytest.mark.parametrize(("kernel", "pads"), [(1, 0), (3, 1), (7, 3), (11, 5)])
