@@ -86,11 +86,11 @@ def make_energy(
 ) -> EnergyModel:
     """Build the functions of an energy model.
 
-    state_activation: hardtanh, hardsig or relu (rho); activation: swish, leaky_relu, relu or tanh (inside the networks),
-    bending where its argument is about 1 / gain;
-    weight_norm: weight normalisation (an architecture that asks for spectral normalisation gets that instead and
-    refuses both); ff_dynamics: follow ds/dt = -s + f/2 + b instead of the exact gradient; convolution: 'auto',
-    'direct' or 'spectral'.  Raises ConfigError for unknown names or impossible combinations.
+    state_activation: hardtanh, hardsig or relu (rho); activation: swish, leaky_relu, relu or tanh inside the networks,
+    with gain (see `layers.make_nonlinearity`); weight_norm: weight normalisation (an architecture that asks for
+    spectral normalisation gets that instead and refuses both); ff_dynamics: follow ds/dt = -s + f/2 + b instead of the
+    exact gradient; convolution: 'auto', 'direct' or 'spectral'.  Raises ConfigError for unknown names or impossible
+    combinations.
     """
     if state_activation not in BOUNDS:
         raise ConfigError(f"state_activation '{state_activation}' is unknown{did_you_mean(state_activation, BOUNDS)}")
