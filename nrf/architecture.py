@@ -142,7 +142,8 @@ class Architecture:
         """Build an architecture from one list per field, each with one entry per state layer.
 
         state_sizes: (C, H, W) of each layer; connect: input layers; kind: 0-3 or their names, one per input;
-        base_kernel_padding: (kernel, padding) per input, () for dense ones; main_kernel, num_layers: one per layer; mixing: see `Mixing`.
+        base_kernel_padding: (kernel, padding) per input, () for dense ones; main_kernel, num_layers: one per layer;
+        mixing: see `Mixing`.
         Raises ConfigError naming the layer and the field when the lists do not fit each other.
         """
         count = len(state_sizes)
