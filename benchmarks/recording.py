@@ -27,10 +27,10 @@ import numpy as np
 from ml_collections import FrozenConfigDict
 
 from nrf import experiments
+from nrf.from_config import make_trainer
 from nrf.protocols import make_protocol
 from nrf.recorder import Blocks, Job, make_recorder, run_block, sample_block
 from nrf.trained import Trained
-from nrf.update import make_trainer
 from recordings.names import LINE, PATCHES, PRIMARY, REPEATED, TUNING
 from recordings.reading import recording_folder
 from recordings.writing import Writer

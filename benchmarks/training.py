@@ -27,7 +27,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nrf.update import make_trainer
+from nrf.from_config import make_trainer
 from runtime import devices
 from runtime.config import load_config
 

@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from nrf.from_config import read_sampler
 from nrf.phases import make_gradient_fn, make_phase, uniform_states
 from nrf.protocols import EXPERIMENTS
 from nrf.samplers import make_sampler, options_for_layers
 from nrf.trained import QUICKLY, Trained
-from nrf.update import read_sampler
 from recordings.autocorrelation import autocorrelation_time
 from recordings.names import CONTROLS, DIAGONAL, LANGEVIN, MOMENTUM, SHUFFLED, STATE, of_control
 from recordings.reading import list_recordings, open_recording

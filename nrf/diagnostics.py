@@ -30,9 +30,9 @@ from ml_collections import ConfigDict
 from scipy.stats import rankdata
 
 from nrf.energy import EnergyModel
+from nrf.from_config import make_phases, read_sampler, to_states
 from nrf.phases import make_gradient_fn, uniform_states
 from nrf.trained import QUICKLY, Trained, read_trained, start_states
-from nrf.update import make_phases, read_sampler, to_states
 from runtime import devices
 from runtime.config import ConfigError
 from runtime.images import load_images

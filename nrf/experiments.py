@@ -28,11 +28,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nrf.controls import CHAINS, Control, check_controls, controlled_experiments, make_controls
+from nrf.from_config import to_states
 from nrf.protocols import Protocol, make_protocol
 from nrf.recorder import Blocks, Job, Recorder, filmed, make_recorder, run_block
 from nrf.stimuli import write_contact_sheet
 from nrf.trained import Trained, read_trained
-from nrf.update import to_states
 from recordings import names, period_statistics
 from recordings.format import STIMULUS, TIME, Array, Schema
 from recordings.names import FULL, LEVELS, STATE, VARIABLES

@@ -29,12 +29,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nrf import curvature as cv
+from nrf.from_config import read_sampler
 from nrf.linear_response import predict_modes
 from nrf.phases import make_gradient_fn
 from nrf.protocols import make_protocol
 from nrf.samplers.base import GradientFn, Position
 from nrf.trained import QUICKLY, Trained, read_trained, start_states
-from nrf.update import read_sampler
 from runtime.config import ConfigError, RunError
 from runtime.images import ImageSet, load_images
 

@@ -16,8 +16,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nrf.energy import EnergyModel
+from nrf.from_config import to_states
 from nrf.stimuli import STIMULUS_SETS, StimulusSet, as_presented, make_stimuli, michelson_contrast
-from nrf.update import to_states
 from recordings.names import FREE, LINE, OBSERVE, TUNING
 from recordings.periods import Periods
 from recordings.sites import along, patch

@@ -22,10 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from nrf.from_config import read_sampler
 from nrf.phases import make_gradient_fn, uniform_states
 from nrf.protocols import Protocol
 from nrf.trained import Trained, start_states
-from nrf.update import read_sampler
 from recordings import names, period_statistics
 from recordings.format import Schema
 from recordings.names import ENERGY, FULL, GRADIENT, MOMENTUM, STATE

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from nrf.energy import EnergyModel, States, Weights
+from nrf.from_config import make_trainer
 from nrf.phases import uniform_states
 from nrf.torch_import import check_matches
 from nrf.training import MAY_CHANGE
-from nrf.update import make_trainer
 from runtime.checkpoint import read_tree
 from runtime.config import CONFIG_FILE, ConfigError, check_same
 

@@ -22,7 +22,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from nrf import figures
-from nrf.update import Samples, Trainer, TrainState, make_trainer, to_states
+from nrf.from_config import make_trainer, to_states
+from nrf.update import Samples, Trainer, TrainState
 from runtime import devices
 from runtime.checkpoint import Checkpoints
 from runtime.config import check_same, save_config

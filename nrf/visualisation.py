@@ -29,9 +29,9 @@ from ml_collections import ConfigDict
 from nrf import figures
 from nrf.architecture import Architecture
 from nrf.energy import EnergyModel, States, Weights
+from nrf.from_config import read_sampler
 from nrf.phases import clip_gradient, uniform_states
 from nrf.trained import read_trained
-from nrf.update import read_sampler
 from runtime import devices
 from runtime.config import ConfigError, did_you_mean
 from runtime.metrics import Progress

@@ -194,8 +194,8 @@ def test_analysis_level_is_below_a_hundredth_at_thesis_size():
 
 def thesis_bytes(level: str) -> int:
     from configs.nrflv import get_config
+    from nrf.from_config import read_architecture
     from nrf.trained import Trained
-    from nrf.update import read_architecture
     from runtime.images import ImageSet
 
     config = get_config("thesis")

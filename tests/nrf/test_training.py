@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from analysis.pipeline import analyse
-from nrf import update
+from nrf import from_config
 from nrf.diagnostics import diagnose
 from nrf.experiments import record
 from nrf.training import prepare_run, train
@@ -195,11 +195,11 @@ def test_every_field_of_the_config_is_read(tmp_path):
     config = tiny("--config.train.updates=1", *more)
     recorder = ReadRecorder(config)
     train(recorder, tmp_path / "run")
-    trainer = update.make_trainer(recorder, 64)
+    trainer = from_config.make_trainer(recorder, 64)
     for name in config.sampler:
         if name not in ("name", "gradient_clip"):
             chosen = ReadRecorder(tiny(f"--config.sampler.name={name}"), read=recorder._read)
-            update.read_sampler(chosen, trainer.model, clamp_image=False)
+            from_config.read_sampler(chosen, trainer.model, clamp_image=False)
     later = ("visualise.", "record.", "analyse.", "diagnose.")  # read by the stages of their own, tested below
     assert [field for field in recorder.unread() if not field.startswith(later)] == []
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from nrf import visualisation as viz
+from nrf.from_config import make_trainer
 from nrf.phases import uniform_states
 from nrf.samplers import make_sampler
-from nrf.update import make_trainer
 from runtime.config import ConfigError
 from tests.nrf.trained_run import QUICK, make_run, tiny_config
 from tests.parity import viz as parity_viz

@@ -5,7 +5,7 @@ import pathlib
 import jax
 from ml_collections import FrozenConfigDict
 
-from nrf.update import make_trainer
+from nrf.from_config import make_trainer
 from runtime.checkpoint import Checkpoints
 from runtime.config import save_config
 from tests.nrf.tiny import get_config
