@@ -18,7 +18,13 @@ DATA is a folder of sets prepared by TensorFlow Datasets.  Every field can be ch
 
 from ml_collections import ConfigDict
 
-from runtime.config import optional, per_layer, select_preset
+from recordings.names import CONTROLS, FREE, LEVELS, LINE, OBSERVE, PATCHES, PRIMARY, REPEATED, TUNING, VARIABLES
+from recordings.periods import LEAST_STEPS
+from runtime.config import select_preset
+from runtime.fields import choice, number, optional, per_layer, several
+
+MODES = ("standard", "channels_energy", "channels_state")
+EXPERIMENTS = (PRIMARY, TUNING, REPEATED, PATCHES, LINE, OBSERVE, FREE)
 
 
 def get_config(preset: str = "quick") -> ConfigDict:
@@ -32,71 +38,71 @@ def base() -> ConfigDict:
     """All fields, with the values of the quick preset."""
     config = ConfigDict()
     config.seed = 0
-    config.precision = "highest"  # matrix products on accelerators: highest (float32), high (TF32 x 3) or default
+    config.precision = choice("highest", "high", "default")  # matrix products on accelerators: float32, TF32 x 3, TF32
 
     config.data = ConfigDict()
     config.data.name = "natural"  # natural, tfds:NAME or folder:PATH
     config.data.dir = optional(str)  # folder of prepared TensorFlow Datasets
-    config.data.size = 16  # pixels
-    config.data.channels = 1
-    config.data.num_train = optional(int)  # training images to use, None for all there are
-    config.data.contrast = optional(float)  # standard deviation to which each image is stretched, None to leave it
+    config.data.size = number(16, at_least=1)  # pixels
+    config.data.channels = number(1, at_least=1)
+    config.data.num_train = optional(int, at_least=1)  # training images to use, None for all there are
+    config.data.contrast = optional(float, above=0)  # standard deviation to which images are stretched
     config.data.rescale = True  # map grey levels [0, 1] to the range of the image layer
 
     config.model = ConfigDict()
     config.model.named = optional(str)  # an architecture of nrf/architectures.json, in place of the lists below
     config.model.architecture = patch_architecture(size=16, channels=1)
-    config.model.state_activation = "hardtanh"  # hardtanh, hardsig or relu
-    config.model.activation = "swish"  # swish, leaky_relu or relu
+    config.model.state_activation = choice("hardtanh", "hardsig", "relu")
+    config.model.activation = choice("swish", "leaky_relu", "relu")
     config.model.weight_norm = True
     config.model.ff_dynamics = False  # follow -s + f/2 + b instead of the energy gradient
-    config.model.convolution = "auto"  # auto, direct or spectral
+    config.model.convolution = choice("auto", "direct", "spectral")
 
     config.initializer = ConfigDict()
-    config.initializer.lr = 0.05
+    config.initializer.lr = number(0.05, above=0)
     config.initializer.weight_norm = True
 
     config.sampler = samplers()
 
     config.positive = ConfigDict()
-    config.positive.steps = 20
+    config.positive.steps = number(20, at_least=1)
     config.positive.poisson = False  # draw the number of steps from a Poisson law
-    config.positive.start = "random"  # latents from: initializer, previous, random or zeros
-    config.positive.stop_threshold = optional(float)  # stop when the energy moved less than this ...
-    config.positive.stop_window = 50  # ... over so many steps ...
-    config.positive.stop_after = 200  # ... and not before so many
+    config.positive.start = choice("random", "initializer", "previous", "zeros")  # of the latents
+    config.positive.stop_threshold = optional(float, above=0)  # stop when the energy moved less than this ...
+    config.positive.stop_window = number(50, at_least=1)  # ... over so many steps ...
+    config.positive.stop_after = number(200, at_least=0)  # ... and not before so many
 
     config.negative = ConfigDict()
-    config.negative.steps = 20
+    config.negative.steps = number(20, at_least=1)
     config.negative.poisson = False
-    config.negative.longest = 40  # no phase is longer, whatever the rules below say
-    config.negative.fresh = "uniform"  # starts outside the buffer: uniform, or initializer (from noise images)
-    config.negative.buffer_size = 2000
-    config.negative.buffer_fraction = 0.95
-    config.negative.growth = 1.0  # lengthen the phase by this factor when its energy stays above the positive one's
+    config.negative.longest = number(40, at_least=1)  # no phase is longer, whatever the rules below say
+    config.negative.fresh = choice("uniform", "initializer")  # starts outside the buffer; or from noise images
+    config.negative.buffer_size = number(2000, at_least=1)
+    config.negative.buffer_fraction = number(0.95, at_least=0, at_most=1)
+    config.negative.growth = number(1.0, above=0)  # of the length when the energy stays above the positive one's
     config.negative.growth_margin = 0.0  # energy per pixel
-    config.negative.growth_window = 200  # batches
-    config.negative.growth_cooldown = 5  # epochs
-    config.negative.growth_first_epoch = 5
+    config.negative.growth_window = number(200, at_least=1)  # batches
+    config.negative.growth_cooldown = number(5, at_least=0)  # epochs
+    config.negative.growth_first_epoch = number(5, at_least=0)
 
     config.train = ConfigDict()
-    config.train.updates = 300
-    config.train.batch = 32
-    config.train.optimizer = "adam"  # adam or sgd
-    config.train.lr = 2e-3
-    config.train.lr_decay = 1.0  # factor per epoch
-    config.train.l2 = 0.5  # weight of the squared energies
+    config.train.updates = number(300, at_least=1)
+    config.train.batch = number(32, at_least=1)
+    config.train.optimizer = choice("adam", "sgd")
+    config.train.lr = number(2e-3, above=0)
+    config.train.lr_decay = number(1.0, above=0)  # factor per epoch
+    config.train.l2 = number(0.5, at_least=0)  # weight of the squared energies
     config.train.per_pixel = True  # energies in the loss: mean per image and pixel, or the sum over the batch
     config.train.own_clip = False  # the clip of the thesis that belongs to the optimiser (see nrf/optimizers.py)
-    config.train.global_norm = 1.0  # limit of the norm of the gradient of all parameters, 0 for none
-    config.train.max_energy = 1e4  # per pixel; beyond it the run stops as diverged
+    config.train.global_norm = number(1.0, at_least=0)  # limit of the norm of all parameters' gradient, 0 for none
+    config.train.max_energy = number(1e4, above=0)  # per pixel; beyond it the run stops as diverged
 
     config.log = ConfigDict()
-    config.log.every = 10  # updates between lines of metrics
-    config.log.images_every = 50
-    config.log.histograms_every = 0  # 0 for none
-    config.log.checkpoint_every = 50
-    config.log.keep = 2  # latest checkpoints kept, beside the best
+    config.log.every = number(10, at_least=1)  # updates between lines of metrics
+    config.log.images_every = number(50, at_least=1)
+    config.log.histograms_every = number(0, at_least=0)  # 0 for none
+    config.log.checkpoint_every = number(50, at_least=1)
+    config.log.keep = number(2, at_least=1)  # latest checkpoints kept, beside the best
 
     config.visualise, config.record, config.diagnose = visualisation(), recording(), diagnosis()
     config.analyse = analysis()
@@ -106,12 +112,12 @@ def base() -> ConfigDict:
 def visualisation() -> ConfigDict:
     """Stage `visualise`: long free phases, and what each channel of a layer likes."""
     config = ConfigDict()
-    config.modes = ("standard", "channels_energy", "channels_state")
+    config.modes = several(MODES, MODES)
     config.layers = optional(tuple)  # None for all latent layers
-    config.steps = 200
-    config.frames = 20  # of the animation
-    config.samples = 4  # images per channel
-    config.annealing = 10.0  # how much hotter the first steps are, 1 for none
+    config.steps = number(200, at_least=1)
+    config.frames = number(20, at_least=1)  # of the animation
+    config.samples = number(4, at_least=1)  # images per channel
+    config.annealing = number(10.0, at_least=1)  # how much hotter the first steps are, 1 for none
     config.energy_scale = 0.5
     config.held_value = 0.8  # value of the channel that channels_state holds
     return config
@@ -120,34 +126,28 @@ def visualisation() -> ConfigDict:
 def recording() -> ConfigDict:
     """Stage `record`: the trained model is shown stimuli; lengths in sampler steps."""
     config = ConfigDict()
-    config.experiments = (
-        "contrast_and_angle",
-        "just_angle",
-        "just_angle_few_angles",
-        "double_fewlocs_and_fewerangles",
-        "long_just_fewangles",
-    )
-    config.controls = ("langevin", "shuffled_weights")  # of langevin, shuffled_weights, diagonal_mass
-    config.controlled = ("contrast_and_angle", "just_angle_few_angles")  # experiments recorded under the controls too
-    config.level = "analysis"  # analysis, or full
+    config.experiments = several((PRIMARY, TUNING, REPEATED, PATCHES, LINE), EXPERIMENTS)
+    config.controls = several(("langevin", "shuffled_weights"), CONTROLS)
+    config.controlled = several((PRIMARY, REPEATED), EXPERIMENTS)  # experiments recorded under the controls too
+    config.level = choice(*LEVELS)
     config.layers = (1,)
-    config.variables = ("state", "momentum")  # of state, momentum, energy, gradient
-    config.dtype = "float16"
-    config.block = 32  # stimuli computed and written together
-    config.chunk = 100  # steps per compiled call
-    config.burn_in = 100
-    config.blank = 400
-    config.stimulus = 600
-    config.blank_after = 300
-    config.observe_steps = 1500
-    config.num_images = 16
-    config.patch = 1  # pixels around the centre whose traces are kept
-    config.batch_steps = 100  # steps of the batch means behind the corrected tests
+    config.variables = several(("state", "momentum"), VARIABLES)
+    config.dtype = choice("float16", "float32")
+    config.block = number(32, at_least=1)  # stimuli computed and written together
+    config.chunk = number(100, at_least=1)  # steps per compiled call
+    config.burn_in = number(100, at_least=0)
+    config.blank = number(400, at_least=0)
+    config.stimulus = number(600, at_least=LEAST_STEPS)
+    config.blank_after = number(300, at_least=0)
+    config.observe_steps = number(1500, at_least=LEAST_STEPS)
+    config.num_images = number(16, at_least=1)
+    config.patch = number(1, at_least=0)  # pixels around the centre whose traces are kept
+    config.batch_steps = number(100, at_least=1)  # steps of the batch means behind the corrected tests
     config.prediction = ConfigDict(  # from the curvature at the mean states, for contrast_and_angle; angles 0 for none
         {"angles": 4, "chains": 1, "settle": 100, "steps": 400, "lanczos": 48}
     )
-    config.movie = 1  # stimuli filmed
-    config.movie_every = 5
+    config.movie = number(1, at_least=0)  # stimuli filmed
+    config.movie_every = number(5, at_least=1)
     config.sets = ConfigDict(
         {
             "contrast_and_angle": {"contrasts": 8, "angles": 8},
@@ -176,13 +176,13 @@ def analysis() -> ConfigDict:
 def diagnosis() -> ConfigDict:
     """Stage `diagnose`: how well the chains mix, and how the energy tells images apart."""
     config = ConfigDict()
-    config.chains = 8
-    config.warmup = 200
-    config.steps = 1000
-    config.thin = 1
-    config.chunk = 100
-    config.units = 16  # per layer, whose traces are examined
-    config.images = 64
+    config.chains = number(8, at_least=2)
+    config.warmup = number(200, at_least=0)
+    config.steps = number(1000, at_least=1)
+    config.thin = number(1, at_least=1)
+    config.chunk = number(100, at_least=4)
+    config.units = number(16, at_least=1)  # per layer, whose traces are examined
+    config.images = number(64, at_least=1)
     config.others = ()  # further image sets, as in data.name
     return config
 

@@ -34,7 +34,6 @@ from nrf.from_config import make_phases, read_sampler, to_states
 from nrf.phases import make_gradient_fn, uniform_states
 from nrf.trained import QUICKLY, Trained, read_trained, start_states
 from runtime import devices
-from runtime.config import ConfigError
 from runtime.images import load_images
 from runtime.metrics import Progress, check_finite
 
@@ -248,10 +247,6 @@ def diagnose(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
 
     In `mixing`, each layer has the worst of its units.  Raises ConfigError for fields that cannot be used.
     """
-    least = {"chains": 2, "warmup": 0, "steps": 1, "thin": 1, "chunk": 4, "units": 1, "images": 1}
-    for field, bound in least.items():
-        if config.diagnose[field] < bound:
-            raise ConfigError(f"config.diagnose.{field} is {config.diagnose[field]}; it must be at least {bound}")
     devices.set_matmul_precision(config.precision)
     trained = read_trained(config, workdir)
     report = {"updates": trained.updates, **summarise(config, run_chains(config, trained))}

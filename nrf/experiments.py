@@ -35,12 +35,12 @@ from nrf.stimuli import write_contact_sheet
 from nrf.trained import Trained, read_trained
 from recordings import names, period_statistics
 from recordings.format import STIMULUS, TIME, Array, Schema
-from recordings.names import FULL, LEVELS, STATE, VARIABLES
-from recordings.period_statistics import LEAST_STEPS
+from recordings.names import FULL, STATE
+from recordings.periods import LEAST_STEPS
 from recordings.reading import recording_folder
 from recordings.writing import Writer
 from runtime import devices
-from runtime.config import ConfigError, did_you_mean
+from runtime.config import ConfigError
 from runtime.images import load_images
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import Progress
@@ -113,17 +113,6 @@ def make_jobs(config: ConfigDict, workdir: str | pathlib.Path) -> list[Job]:
 def check_settings(config: ConfigDict) -> None:
     """Raise ConfigError for fields of config.record that cannot be used, naming the field."""
     record = config.record
-    for field, known in (("level", LEVELS), ("dtype", TRACE_TYPES)):
-        if record[field] not in known:
-            raise ConfigError(f"config.record.{field} is '{record[field]}'; use one of {', '.join(known)}")
-    for variable in record.variables:
-        if variable not in VARIABLES:
-            raise ConfigError(f"config.record.variables names '{variable}'{did_you_mean(variable, VARIABLES)}")
-    least = {"block": 1, "chunk": 1, "movie_every": 1, "num_images": 1, "burn_in": 0, "blank": 0, "blank_after": 0}
-    least |= {"stimulus": LEAST_STEPS, "observe_steps": LEAST_STEPS, "batch_steps": 1, "patch": 0, "movie": 0}
-    for field, bound in least.items():
-        if record[field] < bound:
-            raise ConfigError(f"config.record.{field} is {record[field]}; it must be at least {bound}")
     if 0 < record.blank + record.blank_after < LEAST_STEPS:
         raise ConfigError(f"config.record.blank and blank_after together must be 0 or at least {LEAST_STEPS} steps")
     check_controls(config)

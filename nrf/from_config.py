@@ -21,9 +21,6 @@ from nrf.samplers import Sampler, make_sampler, options_for_layers
 from nrf.update import Trainer, longest_positive
 from runtime.config import ConfigError, did_you_mean
 
-POSITIVE_STARTS = ("initializer", "previous", "random", "zeros")
-FRESH_STARTS = ("uniform", "initializer")
-
 
 def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
     """Build all that an update needs, for a run on `num_train` images.
@@ -52,31 +49,11 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
 
 def check_config(config: ConfigDict) -> None:
     """Raise ConfigError for values that cannot work together, naming the field."""
-    choices = {"positive.start": POSITIVE_STARTS, "negative.fresh": FRESH_STARTS}
-    for field, known in choices.items():
-        group, name = field.split(".")
-        if config[group][name] not in known:
-            raise ConfigError(f"config.{field} is '{config[group][name]}'; use one of {', '.join(known)}")
     if config.negative.longest < config.negative.steps:
         raise ConfigError(
             f"config.negative.longest is {config.negative.longest}, less than config.negative.steps "
             f"({config.negative.steps}); raise it"
         )
-    if not 0 <= config.negative.buffer_fraction <= 1:
-        raise ConfigError(f"config.negative.buffer_fraction is {config.negative.buffer_fraction}; give 0 to 1")
-    least = {
-        "positive.steps": 1, "negative.steps": 1, "negative.buffer_size": 1, "negative.growth_window": 1,
-        "positive.stop_window": 1, "train.batch": 1, "train.updates": 1, "log.every": 1, "log.images_every": 1,
-        "log.checkpoint_every": 1, "log.keep": 1, "data.size": 1, "data.channels": 1,
-    }  # fmt: skip
-    for field, bound in least.items():
-        group, name = field.split(".")
-        if config[group][name] < bound:
-            raise ConfigError(f"config.{field} is {config[group][name]}; it must be at least {bound}")
-    for field in ("train.lr", "initializer.lr", "train.lr_decay", "train.max_energy", "negative.growth"):
-        group, name = field.split(".")
-        if not config[group][name] > 0:
-            raise ConfigError(f"config.{field} is {config[group][name]}; it must be positive")
 
 
 def read_architecture(config: ConfigDict) -> Architecture:

@@ -184,7 +184,6 @@ def visualise(config: ConfigDict, workdir: str | pathlib.Path) -> list[pathlib.P
     over the steps.  Raises ConfigError for fields that do not fit the model.
     """
     settings = config.visualise
-    check_settings(config)
     devices.set_matmul_precision(config.precision)
     trained = read_trained(config, workdir)
     model, folder = trained.model, pathlib.Path(workdir) / "images"
@@ -213,19 +212,6 @@ def visualise(config: ConfigDict, workdir: str | pathlib.Path) -> list[pathlib.P
             written += draw(np.asarray(dream.frames), channels, folder / name, title, model.bounds[0], every)
             progress.update(number + 1, title)
     return written
-
-
-def check_settings(config: ConfigDict) -> None:
-    """Raise ConfigError for fields of config.visualise that cannot be used."""
-    settings = config.visualise
-    for field in ("steps", "frames", "samples"):
-        if settings[field] < 1:
-            raise ConfigError(f"config.visualise.{field} is {settings[field]}; it must be at least 1")
-    if not settings.annealing >= 1:
-        raise ConfigError(f"config.visualise.annealing is {settings.annealing}; give 1 for none, or how much hotter")
-    for mode in settings.modes:
-        if mode not in MODES:
-            raise ConfigError(f"config.visualise.modes names '{mode}'{did_you_mean(mode, MODES)}")
 
 
 def draw(

@@ -23,10 +23,9 @@ from scipy import special
 
 from recordings import names
 from recordings.format import Array
-from recordings.periods import Periods
+from recordings.periods import LEAST_STEPS, Periods
 from recordings.reading import Recording
 
-LEAST_STEPS = 12  # for which the weights of the normality test hold
 NEURONS = 256  # reduced at once, so that their traces stay in a core's cache
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from recordings.names import DURING, OUTSIDE
 
+LEAST_STEPS = 12  # of a period whose statistics are taken, for which the weights of the normality test hold
+
 
 class Periods(NamedTuple):
     """Lengths of the periods of a recording, in steps, in their order of time."""

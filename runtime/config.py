@@ -6,11 +6,8 @@ strings, tuples, None) in named groups. The command line names the file and the 
     python launch.py --config=configs/nrflv.py:mnist --config.train.lr=3e-4 --config.sampler.step_size=0.1,0.05
 
 The value already in the field says how the text is read, so a misspelt field or a value of the wrong kind is an error
-before anything is computed, in one sentence that names the field. Two kinds of field accept more than the type of
-their default:
-
-    config.seed = optional(int)                   # None, or an integer
-    config.sampler.step_size = per_layer(0.1)     # a number, or a tuple with one number for each layer
+before anything is computed, in one sentence that names the field. `fields` has kinds of field that accept more than the
+type of their default, or only some of its values.
 
 Once read, a config cannot change. `save_config` writes it into the run folder with the versions of everything that
 computed the run, and `check_same` refuses to continue a run under another config.
@@ -27,11 +24,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
-from ml_collections.config_dict import FieldReference
 
 from runtime.overrides import parse_value
 
@@ -81,16 +76,6 @@ def select_preset(name: str, presets: Mapping[str, Any]) -> Any:
     if name not in presets:
         raise ConfigError(f"unknown preset {name!r}{did_you_mean(name, presets)}")
     return presets[name]
-
-
-def optional(kind: type) -> FieldReference:
-    """Returns a field that is None until it is given a value of this kind (int, float, str, tuple)."""
-    return FieldReference(None, field_type=(kind, NoneType))
-
-
-def per_layer(value: float | tuple[float, ...]) -> FieldReference:
-    """Returns a field that holds one number for all layers or a tuple with one number for each."""
-    return FieldReference(value, field_type=(float, int, tuple))
 
 
 def load_config(spec: str, overrides: Sequence[str] = ()) -> FrozenConfigDict:

@@ -21,7 +21,7 @@ ALLOWED = {
     "nrf": {"nrf", "recordings", "runtime"},
     "v1models": {"v1models", "recordings", "runtime"},
     "analysis": {"analysis", "recordings", "runtime"},
-    "configs": {"configs", "runtime", "nrf", "v1models"},
+    "configs": {"configs", "recordings", "runtime", "nrf", "v1models"},
     "benchmarks": {"benchmarks", "runtime", "recordings", "nrf", "v1models", "analysis"},
     "tests": {"tests", "runtime", "recordings", "nrf", "v1models", "analysis", "configs", "benchmarks"},
 }

@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from runtime.config import optional, per_layer, select_preset
+from runtime.config import select_preset
+from runtime.fields import optional, per_layer
 from v1models.penalties import FACTORISED_FEATURES, FACTORISED_JOINT, FACTORISED_MASK, PENALTIES
 from v1models.specification import LAYER_KINDS
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from nrf import diagnostics
-from runtime.config import ConfigError
 from tests.nrf.trained_run import QUICK, make_run, tiny_config
 
 
@@ -71,5 +70,3 @@ def test_stage_writes_a_report(tmp_path, monkeypatch):
     assert set(report["energy_gap"]) == {"noise", "shuffled pixels"}
     assert all(0 <= numbers["auroc"] <= 1 for numbers in report["energy_gap"].values())
     assert len(report["stability"]["energy_per_pixel"]) == 10
-    with pytest.raises(ConfigError, match="diagnose.chains is 1; it must be at least 2"):
-        diagnostics.diagnose(tiny_config(diagnose={"chains": 1}), folder)

@@ -172,11 +172,8 @@ def test_a_second_call_does_nothing_and_other_settings_are_refused(recorded, mon
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"level": "half"}, "record.level is 'half'; use one of analysis, full"),
-        ({"variables": ("states",)}, "names 'states' .did you mean 'state'"),
         ({"experiments": ("contrast",)}, "experiments names 'contrast'.*contrast_and_angle"),
         ({"layers": (0,)}, "names layer 0; in the experiment 'contrast_and_angle' the layers that move are 1 to 2"),
-        ({"stimulus": 5}, "record.stimulus is 5; it must be at least 12"),
         ({"sets": {NAME: {"contrast": 3}}}, f"config.record.sets.{NAME}: .*contrast"),
     ],
 )

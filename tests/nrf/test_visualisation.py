@@ -123,5 +123,3 @@ def test_stage_writes_grids_and_animations(tmp_path, monkeypatch):
     assert not list((run_folder / "images").glob("*partial*"))
     with pytest.raises(ConfigError, match="holds no trained model"):
         viz.visualise(config, tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="visualise.samples is 0"):
-        viz.visualise(tiny_config(visualise={"samples": 0}), run_folder)

@@ -15,19 +15,19 @@ from runtime.config import (
     clear_errors,
     flatten,
     load_config,
-    optional,
-    per_layer,
     read_config,
     read_record,
     save_config,
     select_preset,
     split_flags,
 )
+from runtime.fields import choice, number, optional, per_layer, several
 from tests.conftest import REPOSITORY
 
 FILE = """
 from ml_collections import ConfigDict
-from runtime.config import optional, per_layer, select_preset
+from runtime.config import select_preset
+from runtime.fields import optional, per_layer
 
 def get_config(preset="quick"):
     config = ConfigDict()
@@ -254,3 +254,61 @@ def test_field_kinds_in_presets():
     with pytest.raises(TypeError):
         config.rate = "x"
     assert select_preset("a", {"a": 1}) == 1
+
+
+LIMITED = """
+from ml_collections import ConfigDict
+from runtime.fields import choice, number, optional, per_layer, several
+
+def get_config(preset=""):
+    fields = {
+        "lr": number(1e-3, above=0), "steps": number(20, at_least=1, at_most=40), "clip": optional(float, above=0),
+        "start": choice("random", "zeros"), "modes": several(("a",), ("a", "b")), "rate": per_layer(0.1, below=2),
+    }
+    config = ConfigDict({"train": fields})
+    if preset == "bad":
+        config.train.update({"steps": 0})
+    return config
+"""
+
+
+def test_fields_accept_what_they_declare(tmp_path):
+    path = tmp_path / "limited.py"
+    path.write_text(LIMITED)
+    changes = ["lr=1", "steps=40", "clip=2", "start=zeros", "modes=a,b", "rate=0.1,1.9"]
+    config = load_config(str(path), [f"train.{change}" for change in changes])
+    assert flatten(config) == {
+        "train.lr": 1.0, "train.steps": 40, "train.clip": 2.0, "train.start": "zeros", "train.modes": ("a", "b"),
+        "train.rate": (0.1, 1.9),
+    }  # fmt: skip
+    assert load_config(str(path), ["train.clip=none"]).train.clip is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lr=0", r"^--config\.train\.lr=0: it must be above 0, not 0\.0$"),
+        ("steps=41", "it must be at least 1 and at most 40, not 41"),
+        ("clip=-1", "it must be above 0, not -1.0"),
+        ("start=zero", r"it must be one of random, zeros, not 'zero' \(did you mean 'zeros'\?\)"),
+        ("modes=a,c", "one of a, b, not 'c'"),
+        ("rate=0.1,2", "it must be below 2, not 2"),
+    ],
+)
+def test_fields_refuse_what_they_do_not_declare(tmp_path, override, message):
+    path = tmp_path / "limited.py"
+    path.write_text(LIMITED)
+    with pytest.raises(ConfigError, match=message):
+        load_config(str(path), [f"train.{override}"])
+    with pytest.raises(ConfigError, match=r"limited\.py: it must be at least 1 and at most 40, not 0"):
+        load_config(f"{path}:bad")
+
+
+def test_a_refused_value_leaves_the_field_as_it_was():
+    for field, bad in ((number(1, at_least=1), 0), (choice("a", "b"), "c"), (several(("a",), ("a",)), ("b",)),
+                       (optional(int, above=0), 0), (per_layer(1.0, above=0), (1.0, -1.0))):  # fmt: skip
+        config = ConfigDict({"field": field})
+        before = config.field
+        with pytest.raises(ConfigError):
+            config.field = bad
+        assert config.field == before
