@@ -1,22 +1,12 @@
 """Analysis of recordings: from arrays to statistics, figures and verdicts.
 
-Modules stand in the order in which a recording passes through them.
+    load       recordings of a run folder as the analyses see them
+    measures/  functions on plain arrays: activity, tuning, spectra, transients, lags, correlograms, fits, surrogates
+    original/  the formulas of the published analysis where they differ; `formulas` chooses between the two
+    steps/     what is made of a recording, step by step; `pipeline` runs them, `results` keeps what they made
+    checks/    estimators, nulls, verdicts and their power
+    report/    figures and the page
+    fits/      tables and figures of fitted models of V1
 
-    timescale       periods of a recording, steps to milliseconds
-    statistics      tests, corrections for autocorrelation and multiplicity, intervals, effect sizes
-    activity        which neurons respond, activity maps, retinotopy, movies
-    orientation     preferred angles of channels, stimuli that drive them
-    spectra         oscillations, power spectra, spectrograms, local field potential
-    transients      overshoot at onset and offset, variability across repeats, mean traces
-    lag             delay between state and momentum
-    correlograms    auto- and cross-correlograms by FFT
-    gabor_fits      batched fits of damped oscillations to correlograms
-    synchrony       groups of repeats, pairs against orientation difference and distance
-    surrogates      shift predictor, shuffled repeats, phase randomisation
-    physiology      checks with verdicts
-    synthetic       recordings with planted effects
-    power           false-positive rate and power of the checks
-
-Everything is a pure function of arrays with time on axis 0. `compat=True` reproduces the numbers of the study that this
-analysis follows, defects included; each docstring names them.
+Measures are pure functions of arrays with time on axis 0.
 """

@@ -12,6 +12,7 @@ import hashlib
 import pathlib
 from collections.abc import Callable
 
+from analysis.formulas import choose
 from analysis.load import Experiment, NotTestable, open_experiment
 from analysis.report.build import write_report
 from analysis.results import RESULTS, Store
@@ -25,7 +26,7 @@ from recordings.reading import list_recordings, recording_folder
 from runtime.config import ConfigError
 from runtime.metrics import Progress
 
-VERSION = 1  # of the results: those of another version are made anew
+VERSION = 2  # of the results: those of another version are made anew
 
 STEPS: dict[str, Callable[[Run], Outcome]] = {
     "preferences": responses.find_preferences,
@@ -93,6 +94,7 @@ def describe(opened: dict[str, Experiment], layer: int, options: Options) -> dic
         "periods": list(first.periods),
         "experiments": {name: dict(experiment.about) for name, experiment in opened.items()},
         **options._asdict(),
+        "said": choose(options.compat).said._asdict(),
     }
 
 
@@ -114,8 +116,9 @@ def run_steps(opened: dict[str, Experiment], store: Store, options: Options, abo
         return opened[name]
 
     steps = {f"activity_{name}": _activity_of(name) for name, e in opened.items() if _has_blank(name, e)} | STEPS
+    formulas = choose(options.compat)
     found = {step: name for step, name in LONG.items() if name in opened}
-    blocks = {step: synchrony.number_of_blocks(opened[name], options.compat) for step, name in found.items()}
+    blocks = {step: synchrony.number_of_blocks(opened[name], formulas) for step, name in found.items()}
     total, done = len(steps) + 1 + sum(blocks.values()), 0
     skipped: dict[str, str] = {}
     with Progress(total, 0, "analysing") as progress:
@@ -126,7 +129,7 @@ def run_steps(opened: dict[str, Experiment], store: Store, options: Options, abo
             done += 1
             progress.update(done, label)
 
-        run = Run(open_one, tuple(opened), store, options, TimeScale(), tick)
+        run = Run(open_one, tuple(opened), store, options, formulas, TimeScale(), tick)
         if options.calibrate_at is not None:
             run = run._replace(scale=dynamics.calibrated_scale(run, options.calibrate_at, options.calibrate_hertz))
         for label, step in steps.items():

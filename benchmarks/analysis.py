@@ -26,6 +26,7 @@ from scipy import optimize
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from analysis import pipeline
+from analysis.formulas import choose
 from analysis.measures import gabor_fits
 from analysis.measures.correlograms import lag_axis, pair_correlograms
 from analysis.results import Store
@@ -136,9 +137,10 @@ def print_fits(count: int = 64, many: int = 8192) -> None:
     lags = lag_axis(-50, 50)
     curves = pair_correlograms(traces, (-50, 50), normalise=True).reshape(-1, lags.size)[:many]
     for compat in (True, False):
-        gabor_fits.fit_gabors(curves[:512], lags, compat)
+        fit = choose(compat).fit_gabors
+        fit(curves[:512], lags)
         took = time.perf_counter()
-        fits = gabor_fits.fit_gabors(curves, lags, compat)
+        fits = fit(curves, lags)
         took = (time.perf_counter() - took) / len(curves)
         rows = np.random.default_rng(0).permutation(len(curves))[:count]
         start = time.perf_counter()

@@ -124,7 +124,7 @@ def inhibition_lags_excitation(
     scale = scale or TimeScale()
     if np.shape(state)[2] < 2:
         return _not_tested(name, "ms", "fewer than 2 channels were recorded")
-    lags = scale.to_ms(lag.state_momentum_lag(state, -np.asarray(momentum), max_lag, periods).lags).mean(axis=0)
+    lags = scale.to_ms(lag.find_lags(state, -np.asarray(momentum), max_lag, periods).lags).mean(axis=0)
     test, interval = statistics.one_sample_t_test(lags), statistics.student_interval(lags, level=0.95)
     p_value = float(test.p_value) if np.isfinite(test.p_value) else 0.0
     good = p_value < level and interval.low > 0 and 1 <= interval.estimate <= 6

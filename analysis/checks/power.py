@@ -24,6 +24,7 @@ from analysis.checks.synthetic import (
 )
 from analysis.measures import activity
 from analysis.measures.surrogates import circular_correlograms, half_range, unit_spectra
+from analysis.original.responses import activity_test
 from recordings.periods import Periods
 
 
@@ -152,7 +153,7 @@ def activity_false_positives(
     periods = periods or Periods()
     traces = autoregressive_noise(np.random.default_rng(seed), (periods.total, neurons), correlation)
     ours = activity.find_active_neurons(traces, periods)
-    theirs = activity.find_active_neurons(traces, periods, compat=True)
+    theirs = activity.find_active_neurons(traces, periods, test=activity_test)
     return {
         "corrected, p < 0.05": float((ours.p_value < 0.05).mean()),
         "corrected, false discovery rate 0.05": float(ours.active.mean()),

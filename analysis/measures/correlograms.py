@@ -53,8 +53,7 @@ def cross_correlogram(traces_a, traces_b, lags: tuple[int, int], normalise: bool
     Args:
         traces_a, traces_b: (time, ...).
         lags: first lag and one past the last.
-        normalise: divide by the norms of the demeaned traces, which makes lag 0 a correlation coefficient. The
-            original drew raw sums under that label.
+        normalise: divide by the norms of the demeaned traces, which makes lag 0 a correlation coefficient.
 
     Returns:
         (..., lags); 0 where normalised and a trace is constant.

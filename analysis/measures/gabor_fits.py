@@ -10,8 +10,8 @@ m and g enter linearly and are eliminated (variable projection, Golub & Pereyra 
 one; Levenberg-Marquardt steps with closed-form derivatives then run for all correlograms and starts side by side in
 float32, and the best start is brought to convergence in float64.
 
-Fitting in stages stops short: a frequency that suits the undamped cosine need not suit the damped one. By default every
-start passes both stages, the best of them is kept, and a third stage fits all five parameters together:
+Fitting in stages stops short: a frequency that suits the undamped cosine need not suit the damped one. So every start
+passes both stages, the best of them is kept, and a third stage fits all five parameters together:
 
     3. d(x) ≈ [a cos λx + b sin λx + c] exp(-x² / 2s²)
 
@@ -198,27 +198,50 @@ def _fit_damped(curves, lags, starts, steps: int = 15):
 def count_peaks(correlograms) -> np.ndarray:
     """Return the number of peaks from which the frequency is guessed: height 0, prominence max/5, 3 steps apart.
 
-    A correlogram without any positive peak counts as 1; the original divided by zero there and stopped.
+    A correlogram without any positive peak counts as 1.
     """
     correlograms = np.asarray(correlograms)
     marks = find_peaks(correlograms, correlograms.max(axis=1) / 5, distance=3, height=0)
     return np.maximum(marks.sum(axis=1), 1)
 
 
-def fit_gabors(correlograms, lags, compat: bool = False) -> GaborFits:
+def fit_gabors(correlograms, lags) -> GaborFits:
     """Fit all correlograms.
 
-    Starting frequencies are λ₀ 1.15^k, k = -2 … 2, with λ₀ = 7 / (d / peaks): about one period per peak. By default two
-    more starts, at the two largest bins of the padded Fourier transform with the phase read there, catch correlograms
-    whose peaks were miscounted, and the third stage follows.
+    Starting frequencies are those of `guessed_starts` and the two largest bins of the padded Fourier transform with the
+    phase read there, which catch correlograms whose peaks were miscounted.
 
     Args:
         correlograms: (n, d).
         lags: (d,) steps, evenly spaced around 0.
-        compat: the original's five starts and two stages alone, the best start chosen after the first stage.
 
     Returns:
         One entry a correlogram; constant correlograms give amplitude 0.
+
+    Raises:
+        ValueError: shapes do not agree, or values are not finite.
+    """
+
+    def starts(curves, lags, counts):
+        return np.concatenate([guessed_starts(curves, lags, counts), _fourier_starts(curves, lags)], axis=1)
+
+    return fit_from(correlograms, lags, starts, _fit_block)
+
+
+def guessed_starts(curves, lags, counts) -> np.ndarray:
+    """Return starts (n, 5, 2) of (p, λ): λ₀ 1.15^k, k = -2 … 2, with λ₀ = 7 / (d / peaks), about one period a peak."""
+    first = 7 * counts / lags.size
+    return np.stack([np.stack([np.zeros_like(first), first * 1.15**k], -1) for k in FREQUENCY_STEPS], 1)
+
+
+def fit_from(correlograms, lags, make_starts, fit_block) -> GaborFits:
+    """Fit all correlograms from given starts by a given sequence of stages.
+
+    Args:
+        correlograms: (n, d).
+        lags: (d,) steps, evenly spaced around 0.
+        make_starts: (curves, lags, peak counts) -> (n, starts, 2) of (p, λ).
+        fit_block: (curves, starts, lags) -> (n, 6) of p, λ, m, s, g and the cost of stage 1, curves being divided by A.
 
     Raises:
         ValueError: shapes do not agree, or values are not finite.
@@ -235,11 +258,7 @@ def fit_gabors(correlograms, lags, compat: bool = False) -> GaborFits:
     scale = AMPLITUDE_SHARE * np.where(largest > 0, largest, np.abs(correlograms).max(axis=1))
     scale = np.where(scale > 0, scale, 1.0)
     curves = correlograms / scale[:, None]
-    first = 7 * counts / lags.size
-    starts = np.stack([np.stack([np.zeros_like(first), first * 1.15**k], -1) for k in FREQUENCY_STEPS], 1)
-    if not compat:
-        starts = np.concatenate([starts, _fourier_starts(curves, lags)], axis=1)
-    found = _in_blocks(partial(_fit_block, compat=compat), (curves, starts), lags)
+    found = _in_blocks(fit_block, (curves, make_starts(curves, lags, counts)), lags)
     phase, frequency, offset, sigma, gain, cost_sine = np.concatenate(found).T
     # cos(λx + p) = cos(-λx - p): the sign of λ is free, so that it is kept positive.
     fits = GaborFits(
@@ -262,29 +281,23 @@ def fit_gabors(correlograms, lags, compat: bool = False) -> GaborFits:
     return fits._replace(cost=cost, amplitude=(high - low) / 2, minimum=low, maximum=high)
 
 
-def evaluate_gabors(fits: GaborFits, lags, scale=None) -> np.ndarray:
-    """Return the fitted curves (n, lags); `scale` replaces the amplitude A of the cosine."""
+def evaluate_gabors(fits: GaborFits, lags) -> np.ndarray:
+    """Return the fitted curves (n, lags)."""
     lags = np.asarray(lags, np.float64)
-    scale = fits.scale if scale is None else scale
 
     def column(values):
         return np.asarray(values)[:, None]
 
-    carrier = column(scale) * np.cos(column(fits.angular_frequency) * lags + column(fits.phase)) + column(fits.offset)
+    carrier = column(fits.scale) * np.cos(column(fits.angular_frequency) * lags + column(fits.phase)) + column(
+        fits.offset
+    )
     bell = np.exp(-0.5 * (lags / column(fits.sigma)) ** 2) / (np.sqrt(2 * np.pi) * column(fits.sigma))
     return carrier * column(fits.gain) * bell
 
 
-def count_fitted_peaks(fits: GaborFits, lags, compat: bool = False) -> np.ndarray:
-    """Return the number of peaks of each fitted curve (height at least 0, prominence at least 0.01).
-
-    Args:
-        fits: fits.
-        lags: (d,) steps.
-        compat: count on the curve that the original rebuilt, with A multiplied by 0.7 a second time.
-    """
-    scale = fits.scale * AMPLITUDE_SHARE if compat else fits.scale
-    return find_peaks(evaluate_gabors(fits, lags, scale), 0.01, height=0).sum(axis=1)
+def count_fitted_peaks(fits: GaborFits, lags) -> np.ndarray:
+    """Return the number of peaks of each fitted curve at lags (d,): height at least 0, prominence at least 0.01."""
+    return find_peaks(evaluate_gabors(fits, lags), 0.01, height=0).sum(axis=1)
 
 
 def _fourier_starts(curves, lags) -> np.ndarray:
@@ -298,21 +311,33 @@ def _fourier_starts(curves, lags) -> np.ndarray:
     return np.stack([phase, frequency], axis=-1)
 
 
-def _fit_block(curves, starts, lags, compat: bool) -> np.ndarray:
-    """Return (n, 6): p, λ, m, s, g of scaled curves and the cost of stage 1."""
+def _fit_block(curves, starts, lags) -> np.ndarray:
+    """All starts pass both stages, the best goes on to stage 3; see `fit_from` for what is given and returned."""
+    sines, _ = fit_starts(curves, starts, lags)
+    single = jnp.asarray(curves, jnp.float32), jnp.asarray(lags, jnp.float32)
+    carriers = jnp.cos(sines[..., 1:] * single[1] + sines[..., :1])
+    carriers += (single[0][:, None] - carriers).mean(axis=-1, keepdims=True)
+    repeated = jnp.repeat(single[0], starts.shape[1], axis=0)
+    widths = jnp.full((len(repeated), 1), np.log(SIGMA_START), jnp.float32)
+    _, costs = _fit_bells(repeated, carriers.reshape(repeated.shape), single[1], widths, steps=12)
+    return two_stages(curves, best_start(sines, costs.reshape(starts.shape[:2])), lags, _refine)
 
-    def single(array):
-        return jnp.asarray(array, jnp.float32)
 
-    sines, costs = _fit_sines(single(curves), single(lags), single(starts), steps=40, newton=False)
-    if not compat:
-        carriers = jnp.cos(sines[..., 1:] * single(lags) + sines[..., :1])
-        carriers += (single(curves)[:, None] - carriers).mean(axis=-1, keepdims=True)
-        repeated = jnp.repeat(single(curves), starts.shape[1], axis=0)
-        widths = jnp.full((len(repeated), 1), np.log(SIGMA_START), jnp.float32)
-        _, costs = _fit_bells(repeated, carriers.reshape(repeated.shape), single(lags), widths, steps=12)
-        costs = costs.reshape(starts.shape[:2])
-    chosen = _best(sines, costs)
+def fit_starts(curves, starts, lags):
+    """Run stage 1 from all starts (n, starts, 2) in float32; returns (p, λ) of the same shape and costs (n, starts)."""
+    single = (jnp.asarray(array, jnp.float32) for array in (curves, lags, starts))
+    return _fit_sines(*single, steps=40, newton=False)
+
+
+def two_stages(curves, chosen, lags, refine=None) -> np.ndarray:
+    """Bring stages 1 and 2 to convergence in float64 from the chosen start of each curve, see `fit_from`.
+
+    Args:
+        curves: (n, d) correlograms divided by A.
+        chosen: (n, 2) of (p, λ).
+        lags: (d,) steps.
+        refine: what follows, a function like `_refine`; nothing by default.
+    """
     with jax.enable_x64(True):
         sine, cost_sine = _fit_sines(curves, lags, chosen[:, None].astype(np.float64), steps=20, newton=True)
         phase, frequency = np.asarray(sine[:, 0]).T
@@ -324,8 +349,8 @@ def _fit_block(curves, starts, lags, compat: bool) -> np.ndarray:
         shape = carrier * np.exp(-0.5 * (lags / sigma[:, None]) ** 2)
         power = (shape**2).sum(axis=1)
         gain = np.divide((shape * curves).sum(axis=1), power, out=np.zeros_like(power), where=power > 0)
-        if not compat:
-            phase, frequency, offset, sigma, gain = _refine(curves, lags, phase, frequency, offset, sigma, gain)
+        found = phase, frequency, offset, sigma, gain
+        phase, frequency, offset, sigma, gain = refine(curves, lags, *found) if refine else found
     gain = gain * np.sqrt(2 * np.pi) * sigma
     return np.stack([phase, frequency, offset, sigma, gain, np.asarray(cost_sine[:, 0])], axis=1)
 
@@ -352,7 +377,8 @@ def _refine(curves, lags, phase, frequency, offset, sigma, gain):
         )
 
 
-def _best(parameters, costs) -> np.ndarray:
+def best_start(parameters, costs) -> np.ndarray:
+    """Return the parameters (n, k) of the start with the lowest cost of (n, starts, k) with costs (n, starts)."""
     parameters, costs = np.asarray(parameters), np.asarray(costs)
     costs = np.where(np.isfinite(costs), costs, np.inf)
     return np.take_along_axis(parameters, costs.argmin(axis=1)[:, None, None], axis=1)[:, 0]

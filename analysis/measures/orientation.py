@@ -16,7 +16,7 @@ from analysis.measures import statistics
 from analysis.measures.peaks import find_peaks
 
 AMPLITUDE_THRESHOLD = 0.04
-MATCH_DISTANCE = np.radians(10)
+MATCH_DISTANCE, WIDEST_MATCH = np.radians(10), np.pi / 8
 
 
 class CosineFit(NamedTuple):
@@ -65,7 +65,7 @@ def evaluate_cosine(fit: CosineFit, angles) -> np.ndarray:
     return fit.amplitude[:, None] * np.cos(fit.harmonic * np.asarray(angles) + fit.phase[:, None]) + fit.offset[:, None]
 
 
-def find_orientation_preferences(angles, responses, compat: bool = False) -> Preferences:
+def find_orientation_preferences(angles, responses) -> Preferences:
     """Find what angle each channel prefers.
 
     Curves are centred and scaled to unit length; the harmonic with the smaller cost is chosen. The preferred angle is
@@ -75,9 +75,6 @@ def find_orientation_preferences(angles, responses, compat: bool = False) -> Pre
     Args:
         angles: (angles,) stimulus angles, radian.
         responses: (channels, angles) mean state during the stimulus.
-        compat: the original's preferred angle: the peak of the measured curve, padded with a zero at both ends, that
-            lies nearest to the maximum of the fit. A preference near 0 may be found at either end of the curve, edge
-            samples count only if positive, and the value is one of the stimulus angles.
 
     Raises:
         ValueError: fewer than 6 angles, or shapes that do not agree.
@@ -96,12 +93,9 @@ def find_orientation_preferences(angles, responses, compat: bool = False) -> Pre
     chosen = [np.where(is_orientation, second, first) for first, second in zip(direction, orientation, strict=True)]
     harmonic, amplitude, phase, _, cost = chosen
     padded = np.pad(curves, ((0, 0), (1, 1)))
-    # The original asked for peaks 32 of 128 samples apart: a quarter of the circle, whatever the number of angles.
+    # Peaks lie a quarter of the circle apart at least; edge samples count only if positive.
     peaks = find_peaks(padded, curves.max(axis=1) / 9, distance=max(1, angles.size // 4))[:, 1:-1]
-    if compat:
-        preferred = _nearest_peak(angles, direction, orientation, is_orientation, peaks)
-    else:
-        preferred = np.mod(-phase / harmonic, 2 * np.pi / harmonic)
+    preferred = np.mod(-phase / harmonic, 2 * np.pi / harmonic)
     explained = 1 - 2 * cost / np.where(length[:, 0] > 0, 1.0, np.inf)
     explained = np.where(length[:, 0] > 0, explained, 0.0)
     freedom = angles.size - 3
@@ -113,46 +107,38 @@ def find_orientation_preferences(angles, responses, compat: bool = False) -> Pre
     return Preferences(curves, direction, orientation, is_orientation, amplitude, preferred, explained, q_value, peaks)
 
 
-def _nearest_peak(angles, direction, orientation, is_orientation, peaks) -> np.ndarray:
-    fitted = np.where(is_orientation[:, None], evaluate_cosine(orientation, angles), evaluate_cosine(direction, angles))
-    size = angles.size
-    preferred = np.full(len(fitted), np.nan)
-    for channel, curve in enumerate(fitted):
-        places = np.flatnonzero(peaks[channel])
-        if places.size:
-            apart = statistics.circular_distance(places, np.argmax(curve), period=size)
-            preferred[channel] = angles[places[np.argmin(apart)]]
-    return preferred
-
-
-def assign_orientation(
-    preferences: Preferences,
-    stimulus_angles,
-    threshold: float = AMPLITUDE_THRESHOLD,
-    distance: float = MATCH_DISTANCE,
-    level: float = 0.05,
-    compat: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the preferences of tuned channels and say which channels each stimulus drives.
+def assign_orientation(preferences: Preferences, level: float = 0.05, threshold: float = AMPLITUDE_THRESHOLD):
+    """Return the preferred angles (channels,) of the tuned channels, radian, NaN for the others.
 
     Args:
         preferences: result of `find_orientation_preferences`.
-        stimulus_angles: (stimuli,) radian.
-        threshold: least amplitude of the fit.
-        distance: largest angle between stimulus and preference, radian, exclusive.
         level: false discovery rate of tuning.
-        compat: the original's rule: the amplitude threshold alone decides, and angles are compared over the whole
-            circle, so that an orientation-tuned channel matches only one of its two preferred directions.
-
-    Returns:
-        preferred angle (channels,), NaN for untuned ones, and matched (channels, stimuli) bool.
+        threshold: least amplitude of the fit.
     """
-    tuned = np.abs(preferences.amplitude) > threshold
-    if not compat:
-        tuned &= preferences.q_value < level
-    preferred = np.where(tuned, preferences.preferred_angle, np.nan)
-    period = np.where(preferences.is_orientation & (not compat), np.pi, 2 * np.pi)
-    return preferred, match_angles(preferred, stimulus_angles, distance, period)
+    tuned = (np.abs(preferences.amplitude) > threshold) & (preferences.q_value < level)
+    return np.where(tuned, preferences.preferred_angle, np.nan)
+
+
+def match_stimuli(preferred, is_orientation, angles) -> np.ndarray:
+    """Return (channels, stimuli) bool: the stimulus has about the preferred angle of the channel.
+
+    'About' is half the distance of neighbouring stimulus angles, but at least 10° and at most 22.5°; angles of
+    orientation-tuned channels are taken modulo 180°.
+
+    Args:
+        preferred: (channels,) radian, NaN for untuned channels.
+        is_orientation: (channels,) bool.
+        angles: (stimuli,) radian.
+    """
+    distinct = np.unique(np.round(np.mod(angles, 2 * np.pi), 9))
+    spacing = np.diff(distinct).min() if distinct.size > 1 else np.pi
+    distance = np.clip(0.5 * spacing, MATCH_DISTANCE, WIDEST_MATCH) + 1e-6
+    return match_angles(preferred, angles, distance, periods_of(is_orientation))
+
+
+def periods_of(is_orientation) -> np.ndarray:
+    """Return the angle after which each preference repeats: π for orientations, 2π for directions."""
+    return np.where(is_orientation, np.pi, 2 * np.pi)
 
 
 def match_angles(preferred, stimulus_angles, distance: float = MATCH_DISTANCE, period=2 * np.pi) -> np.ndarray:

@@ -65,26 +65,20 @@ def find_oscillations(traces, window: int = 1000) -> Oscillations:
     return Oscillations(frequencies, power, peaks, power @ frequencies)
 
 
-def oscillations_by_period(traces, periods: Periods | None = None, compat: bool = False):
-    """Find oscillations with and without the stimulus.
+def oscillations_by_period(traces, periods: Periods | None = None) -> tuple[Oscillations, Oscillations]:
+    """Find oscillations with and without the stimulus, windowed alike; without is the longest uninterrupted blank.
 
     Args:
         traces: (time, traces).
         periods: periods of the recording.
-        compat: the original's outside period: burn-in included, and the two blanks joined across the stimulus as if
-            one followed the other. By default both periods are windowed alike, in their longest uninterrupted blank.
 
     Returns:
         Oscillations during the stimulus and outside it.
     """
     periods = periods or Periods()
     periods.check(len(traces))
-    traces = np.asarray(traces, np.float64)
-    if compat:
-        outside = np.concatenate([traces[: periods.onset], traces[periods.offset :]])
-    else:
-        outside = traces[periods.before if periods.blank >= periods.blank_after else periods.after]
-    window = min(1000, periods.stimulus) if compat else min(1000, periods.stimulus, len(outside))
+    outside = traces[periods.before if periods.blank >= periods.blank_after else periods.after]
+    window = min(1000, periods.stimulus, len(outside))
     return find_oscillations(traces[periods.during], window), find_oscillations(outside, window)
 
 
@@ -143,31 +137,7 @@ def spectrogram(series, sampling_rate: float, window: int = 256, hop: int = 1) -
     if series.shape[-1] < window:
         raise ValueError(f"A spectrogram with windows of {window} steps needs a longer series than {series.shape[-1]}.")
     taper = np.hanning(window)
-    views = np.lib.stride_tricks.sliding_window_view(series, window, axis=-1)[..., ::hop, :]
-    power = np.abs(np.fft.rfft(views * taper, axis=-1)) ** 2 / (sampling_rate * (taper**2).sum())
-    power[..., 1 : -1 if window % 2 == 0 else None] *= 2
-    times = (np.arange(power.shape[-2]) * hop + window / 2) / sampling_rate
-    return Spectrogram(np.fft.rfftfreq(window, 1 / sampling_rate), times, np.moveaxis(power, -1, -2))
-
-
-def peak_frequency(
-    traces, scale: TimeScale | None = None, window: int = 256, band: tuple[float, float] = (0.0, np.inf)
-) -> np.ndarray:
-    """Return the frequency (hertz) with the largest frequency-weighted power of each trace.
-
-    Weighting by frequency takes out the 1/f slope that would put every maximum at the lowest bin. Between bins the
-    maximum is found by a parabola through the three highest points.
-
-    Args:
-        traces: (time, ...).
-        scale: time scale.
-        window: steps of a Welch window.
-        band: frequencies to look in, hertz.
-    """
-    scale = scale or TimeScale()
-    frequencies, power = power_spectrum(signal.detrend(np.asarray(traces, float), axis=0), scale.sampling_rate, window)
-    weighted = np.where((frequencies >= band[0]) & (frequencies <= band[1]), power * frequencies, 0)
-    return _interpolated_maximum(frequencies, weighted)
+    return Spectrogram(*signal.spectrogram(series, sampling_rate, taper, noverlap=window - hop, detrend=False))
 
 
 def driven_peak_frequency(

@@ -19,7 +19,6 @@ class TTest(NamedTuple):
 
     statistic: np.ndarray
     p_value: np.ndarray  # two-sided
-    degrees_of_freedom: np.ndarray
 
 
 class Interval(NamedTuple):
@@ -51,24 +50,18 @@ def welch_t_test(mean_a, variance_a, count_a, mean_b, variance_b, count_b) -> TT
     Returns:
         A two-sided test; statistic 0 and p 1 where both variances are 0 and the means agree.
     """
-    part_a, part_b = np.asarray(variance_a, float) / count_a, np.asarray(variance_b, float) / count_b
-    error = part_a + part_b
-    difference = np.asarray(mean_a, float) - mean_b
+    a = np.asarray(mean_a, float), np.sqrt(np.asarray(variance_a, float)), count_a
+    b = np.asarray(mean_b, float), np.sqrt(np.asarray(variance_b, float)), count_b
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(difference == 0, 0.0, difference / np.sqrt(error))
-        freedom = error**2 / (part_a**2 / (np.asarray(count_a) - 1) + part_b**2 / (np.asarray(count_b) - 1))
-    freedom = np.where(error > 0, freedom, np.asarray(count_a) + np.asarray(count_b) - 2)
-    return TTest(t, 2 * stats.t.sf(np.abs(t), freedom), freedom)
+        test = stats.ttest_ind_from_stats(*a, *b, equal_var=False)
+    same = a[0] == b[0]
+    return TTest(np.where(same, 0.0, test.statistic), np.where(same, 1.0, test.pvalue))
 
 
 def one_sample_t_test(samples, axis: int = 0, expected: float = 0.0) -> TTest:
     """Test whether the mean along an axis differs from `expected`, two-sided."""
-    samples = np.asarray(samples, float)
-    count = samples.shape[axis]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = samples.std(axis=axis, ddof=1) / np.sqrt(count)
-        t = (samples.mean(axis=axis) - expected) / error
-    return TTest(t, 2 * stats.t.sf(np.abs(t), count - 1), np.full(t.shape, count - 1))
+    test = stats.ttest_1samp(samples, expected, axis=axis)
+    return TTest(test.statistic, test.pvalue)
 
 
 def benjamini_hochberg(p_values) -> np.ndarray:
@@ -76,16 +69,10 @@ def benjamini_hochberg(p_values) -> np.ndarray:
 
     q_(i) = min over j >= i of p_(j) N / j over all N finite p-values; NaN stays NaN and is not counted.
     """
-    p_values = np.asarray(p_values, float)
-    finite = np.isfinite(p_values)
-    p = p_values[finite]
-    order = np.argsort(p)
-    scaled = p[order] * p.size / np.arange(1, p.size + 1)
-    lowest = np.minimum.accumulate(scaled[::-1])[::-1]
-    q = np.empty_like(p)
-    q[order] = np.minimum(lowest, 1)
-    result = np.full(p_values.shape, np.nan)
-    result[finite] = q
+    result = np.array(p_values, float)
+    finite = np.isfinite(result)
+    if finite.any():
+        result[finite] = stats.false_discovery_control(result[finite])
     return result
 
 
@@ -123,68 +110,56 @@ def student_interval(samples, axis: int = 0, level: float = 0.99) -> Interval:
     """Return mean and Student-t confidence bounds along an axis, mean ± t_{(1+level)/2, n-1} s/√n."""
     samples = np.asarray(samples, float)
     count = samples.shape[axis]
-    mean = samples.mean(axis=axis)
-    error = samples.std(axis=axis, ddof=1) / np.sqrt(count)
+    mean, error = samples.mean(axis=axis), stats.sem(samples, axis=axis)
     reach = stats.t.ppf((1 + level) / 2, count - 1) * error
     return Interval(mean, mean - reach, mean + reach, error, np.asarray(count))
 
 
 def bootstrap_interval(
-    values, rng: np.random.Generator, resamples: int = 10_000, level: float = 0.95, kind: str = "pivotal"
+    values, rng: np.random.Generator, resamples: int = 10_000, level: float = 0.95, method: str = "percentile"
 ) -> Interval:
     """Return the mean of a sample with bootstrap confidence bounds (Efron & Tibshirani 1993).
 
-    With q the quantiles of the resampled means and m the mean, pivotal bounds are [2m - q_high, 2m - q_low] and
-    percentile bounds [q_low, q_high].
+    With q the quantiles of the resampled means and m the mean, percentile bounds are [q_low, q_high] and basic (also
+    called pivotal) bounds [2m - q_high, 2m - q_low]; a single value has no spread.
 
     Args:
         values: (n,) independent values.
         rng: source of the resampling.
         resamples: number of resamples.
         level: coverage.
-        kind: 'pivotal' or 'percentile'.
+        method: 'percentile', 'basic' or 'BCa'.
 
     Raises:
-        ValueError: no values, or an unknown kind.
+        ValueError: no values, or an unknown method.
     """
     values = np.asarray(values, float)
     if values.size == 0:
         raise ValueError("A bootstrap interval needs at least one value.")
-    if kind not in ("pivotal", "percentile"):
-        raise ValueError(f"Unknown bootstrap interval '{kind}'; choose 'pivotal' or 'percentile'.")
-    means = values[rng.integers(0, values.size, (resamples, values.size))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     mean = values.mean()
-    if kind == "pivotal":
-        low, high = 2 * mean - high, 2 * mean - low
-    return Interval(mean, low, high, means.std(ddof=1), np.asarray(values.size))
+    if np.ptp(values) == 0:
+        return Interval(mean, mean, mean, np.zeros(()), np.asarray(values.size))
+    found = stats.bootstrap(
+        (values,), np.mean, n_resamples=resamples, batch=1000, confidence_level=level, method=method, rng=rng
+    )
+    bounds = found.confidence_interval
+    return Interval(mean, bounds.low, bounds.high, found.standard_error, np.asarray(values.size))
 
 
-def trend_test(x, y, groups=None) -> dict[str, float]:
+def trend_test(x, y) -> dict[str, float]:
     """Test a monotone trend of y with x by Spearman's rank correlation, with the least-squares slope beside it.
 
     Args:
         x, y: (n,) values; pairs with a non-finite member are dropped.
-        groups: (n,) labels; values of one group and x are averaged first, so that repeats of one unit count once.
 
     Returns:
         dict with rho, p_value, slope, intercept and count; NaN where fewer than 3 distinct x are left.
     """
     x, y = np.asarray(x, float), np.asarray(y, float)
-    if groups is not None:
-        keys, index = np.unique(np.stack([np.asarray(groups, float), x]), axis=1, return_inverse=True)
-        index = index.ravel()
-        x, y = keys[1], np.bincount(index, y) / np.bincount(index)
     keep = np.isfinite(x) & np.isfinite(y)
     x, y = x[keep], y[keep]
-    if np.unique(x).size < 3 or np.unique(y).size < 2:
-        return {"rho": np.nan, "p_value": np.nan, "slope": np.nan, "intercept": np.nan, "count": float(x.size)}
-    rho, p_value = stats.spearmanr(x, y)
-    slope, intercept = np.polyfit(x, y, 1)
-    return {
-        "rho": float(rho),
-        "p_value": float(p_value),
-        "slope": float(slope),
-        "intercept": float(intercept),
-        "count": float(x.size),
-    }
+    found = dict.fromkeys(("rho", "p_value", "slope", "intercept"), np.nan) | {"count": float(x.size)}
+    if np.unique(x).size >= 3 and np.unique(y).size >= 2:
+        numbers = *stats.spearmanr(x, y), *np.polyfit(x, y, 1)
+        found |= dict(zip(found, map(float, numbers), strict=False))
+    return found

@@ -3,8 +3,8 @@
 Two oscillating neurons show an oscillating correlogram even if they know nothing of each other, because both series are
 short and regular. The question is whether theirs is larger than that of surrogates with the same power spectra:
 
-* shuffled repeats and the shift predictor correlate one trace with the other one from a different repeat of the
-  stimulus (Perkel et al. 1967), which keeps what is locked to the stimulus;
+* shuffled repeats correlate one trace with the other one from a different repeat of the stimulus (Perkel et al.
+  1967), which keeps what is locked to the stimulus;
 * phase randomisation gives every frequency of every trace a random phase (Theiler et al. 1992).
 """
 
@@ -65,29 +65,6 @@ def circular_correlograms(spectra, steps: int, lags: int) -> np.ndarray:
 def half_range(correlograms) -> np.ndarray:
     """Return (max - min) / 2 over the last axis."""
     return (correlograms.max(axis=-1) - correlograms.min(axis=-1)) / 2
-
-
-def shift_predictor(traces, lags: int) -> np.ndarray:
-    """Return the mean correlogram over all pairings of different repeats.
-
-    Σ_{i≠j} a_i b_j* = (Σ a_i)(Σ b_j)* - Σ a_i b_i*, so that no pairing is computed on its own.
-
-    Args:
-        traces: (time, repeats, channels).
-        lags: largest lag.
-
-    Returns:
-        (channels A, channels B, 2 lags + 1) correlation coefficients.
-
-    Raises:
-        ValueError: fewer than two repeats.
-    """
-    steps, repeats = np.shape(traces)[:2]
-    if repeats < 2:
-        raise ValueError("A shift predictor needs a stimulus that was shown at least twice.")
-    spectra = unit_spectra(traces)
-    together = circular_correlograms(spectra.sum(axis=0, keepdims=True), steps, lags)
-    return (together - repeats * circular_correlograms(spectra, steps, lags)) / (repeats * (repeats - 1))
 
 
 def shuffle_repeats(spectra, rng: np.random.Generator) -> np.ndarray:

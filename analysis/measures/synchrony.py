@@ -3,7 +3,7 @@
 Every correlogram gives an oscillation amplitude (`gabor_fits`). Amplitudes of repeats of one stimulus form a group;
 groups are compared with the blank, with the difference of preferred angles, and with distance on the retina. Whether
 a pair is synchronised at all is decided against surrogates (`surrogates`): an amplitude is never negative, so that
-testing its mean against 0, as was done before, can only reject.
+testing its mean against 0 can only reject.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.measures import statistics
+from analysis.measures.correlograms import cross_correlogram
 from analysis.measures.orientation import match_angles
 
 DURING, OUTSIDE = 0, 1
@@ -40,42 +41,32 @@ class BinnedIntervals(NamedTuple):
     intervals: list[statistics.Interval]
 
 
-def group_repeats(keys, amplitude, phase, peak_count, compat: bool = False) -> Groups:
-    """Average fits over repeats.
+def group_repeats(keys, amplitude, phase, peak_count) -> Groups:
+    """Average fits over repeats; phases, which wrap around, by the circular mean with Rayleigh's test of uniformity.
+
+    The t-test of amplitude is kept as a description only: amplitudes are half ranges and never negative. The statistic
+    of the phase is the mean resultant length (Mardia & Jupp 2000).
 
     Args:
         keys: (fits, columns) what defines a group, such as stimulus, period and pair.
         amplitude, phase, peak_count: (fits,).
-        compat: arithmetic mean of phases and t-test of it against 0, as in the original; phases wrap around, so the
-            default is the circular mean and Rayleigh's test of uniformity (Mardia & Jupp 2000), whose statistic is the
-            mean resultant length. The t-test of amplitude is two-sided (the original calls it one-sided) and kept as
-            a description only: amplitudes are half ranges and never negative.
     """
-    keys = np.asarray(keys)
-    labels, index, count = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    labels, index, count = np.unique(np.asarray(keys), axis=0, return_inverse=True, return_counts=True)
     index = index.ravel()
 
     def mean(values):
         return np.bincount(index, values, len(labels)) / count
 
-    def t_test(values):
-        average = mean(values)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            error = np.sqrt(mean((values - average[index]) ** 2) / (count - 1))
-            t = average / error
-            return statistics.TTest(t, 2 * stats.t.sf(np.abs(t), count - 1), count - 1)
-
     amplitude, phase = np.asarray(amplitude, float), np.asarray(phase, float)
-    if compat:
-        average, test = mean(phase), t_test(phase)
-        phase_statistic, phase_p = test.statistic, test.p_value
-    else:
-        resultant = mean(np.cos(phase)) + 1j * mean(np.sin(phase))
-        average, phase_statistic = np.angle(resultant), np.abs(resultant)
-        length = count * phase_statistic
-        phase_p = np.exp(np.sqrt(1 + 4 * count + 4 * (count**2 - length**2)) - (1 + 2 * count))
+    average = mean(amplitude)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = average / np.sqrt(mean((amplitude - average[index]) ** 2) / (count - 1))
+    test = statistics.TTest(t, 2 * stats.t.sf(np.abs(t), count - 1))
+    resultant = mean(np.cos(phase)) + 1j * mean(np.sin(phase))
+    length = count * np.abs(resultant)
+    phase_p = np.exp(np.sqrt(1 + 4 * count + 4 * (count**2 - length**2)) - (1 + 2 * count))
     peaks = mean(np.asarray(peak_count, float))
-    return Groups(labels, count, mean(amplitude), t_test(amplitude), average, phase_statistic, phase_p, peaks)
+    return Groups(labels, count, average, test, np.angle(resultant), np.abs(resultant), phase_p, peaks)
 
 
 def exceeds_blank(groups: Groups, period_column: int, share: float = 0.1) -> np.ndarray:
@@ -214,33 +205,43 @@ def against_distance_along(
     }
 
 
-def bin_by_value(x, y, rng: np.random.Generator, kind: str = "percentile", resamples: int = 10_000) -> BinnedIntervals:
+def bin_by_value(
+    x, y, rng: np.random.Generator, resamples: int = 10_000, method: str = "percentile"
+) -> BinnedIntervals:
     """Return mean and 95 % bootstrap interval of y at each distinct x (to 7 digits).
 
     Args:
         x, y: (n,).
         rng: source of the resampling.
-        kind: 'percentile', or 'pivotal' as in the original. Its figures passed the bounds as lengths of error bars,
-            so that the drawn bars were wrong; the bounds themselves were right.
         resamples: number of resamples.
+        method: of the intervals, see `statistics.bootstrap_interval`.
     """
     levels, index = np.unique(np.round(x, 7), return_inverse=True)
     values = [np.asarray(y)[index == level] for level in range(levels.size)]
-    intervals = [statistics.bootstrap_interval(member, rng, resamples, 0.95, kind) for member in values]
+    intervals = [statistics.bootstrap_interval(member, rng, resamples, 0.95, method) for member in values]
     return BinnedIntervals(levels, values, intervals)
 
 
-def neighbour_intervals(correlograms, distances=(1, 2, 3, 4, 5), level: float = 0.99) -> list[statistics.Interval]:
+def neighbour_intervals(
+    traces, lags: tuple[int, int], normalise: bool = True, distances=(1, 2, 3, 4, 5), level: float = 0.99
+) -> tuple[list[int], list[statistics.Interval]]:
     """Return mean correlograms of channels a given number of channels apart, over all stimuli and both orders.
 
-    The original calls raw sums correlation coefficients; pass normalised correlograms for that.
-
     Args:
-        correlograms: (stimuli, channels A, channels B, lags).
+        traces: (time, stimuli, channels).
+        lags: first lag and one past the last.
+        normalise: see `correlograms.cross_correlogram`.
         distances: differences of channel numbers; those that no pair has are left out.
         level: coverage of the Student-t intervals, pairs and stimuli counted as independent.
+
+    Returns:
+        The distances that are left and the mean correlogram (lags,) of each with its interval.
     """
-    count = correlograms.shape[1]
-    apart = np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
-    members = [correlograms[:, apart == d].reshape(-1, correlograms.shape[-1]) for d in distances if d < count]
-    return [statistics.student_interval(rows, level=level) for rows in members]
+    count, kept, found = np.shape(traces)[2], [], []
+    for distance in (each for each in distances if each < count):
+        low, high = traces[:, :, : count - distance], traces[:, :, distance:]
+        both = [cross_correlogram(*pair, lags, normalise) for pair in ((low, high), (high, low))]
+        rows = np.concatenate([part.reshape(-1, part.shape[-1]) for part in both])
+        kept.append(distance)
+        found.append(statistics.student_interval(rows, level=level))
+    return kept, found

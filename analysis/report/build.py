@@ -127,8 +127,7 @@ def _summary(results: Results, checks: Sequence[Mapping[str, Any]], missing: Map
     scale = results.scale
     text += f"Milliseconds and hertz rest on the time scale '{scale.origin}' ({short(scale.ms_per_step, 4)} ms a step)"
     text += ", a convention and not a measurement. "
-    if about.get("compat"):
-        text += "The original's formulas were used, defects included (compat). "
+    text += f"{results.said.note} " if results.said.note else ""
     if missing:
         text += f"{_count(missing, 'part')} of the analysis could not be made; see below."
     return paragraph(summarise(about, checks)) + paragraph(text)

@@ -19,7 +19,6 @@ from recordings.periods import TimeScale, calibrated_time_scale
 MODES = ("patch", "neuron")
 WINDOW = 256  # steps of a spectral window
 SPECTROGRAM_COLUMNS = 300
-MOMENTUM_LAGS = 12  # steps searched for the lag: within one cycle of the oscillations
 CORRELOGRAM_LAGS = 100
 
 
@@ -163,10 +162,7 @@ def find_traces(run: Run) -> Outcome:
 
 
 def find_lag(run: Run) -> Outcome:
-    """The lag of inhibition behind excitation in the middle of every channel, and what their traces look like.
-
-    Inhibition is the negative momentum; with compat lags are those of the momentum itself, as in the original.
-    """
+    """The lag of inhibition, the negative momentum, behind excitation in the middle of every channel, and traces."""
     candidates = [name for name in (LINE, PRIMARY, *run.names) if name in run.names]
     experiments = (run.open(name) for name in candidates)
     experiment = next((e for e in experiments if MOMENTUM in e.variables and e.periods.blank > 1), None)
@@ -174,12 +170,7 @@ def find_lag(run: Run) -> Outcome:
         raise NotTestable("no experiment recorded the momentum; add 'momentum' to config.record.variables")
     periods = experiment.periods
     state, momentum = experiment.centre(STATE), experiment.centre(MOMENTUM)
-    compat = run.options.compat
-    if compat:
-        lags = lag.state_momentum_lag(state, momentum, CORRELOGRAM_LAGS, compat=True).lags
-    else:
-        # Inhibition is the negative momentum, see `physiology.inhibition_lags_excitation`.
-        lags = lag.state_momentum_lag(state, -momentum, min(MOMENTUM_LAGS, periods.stimulus - 1), periods).lags
+    lags = run.formulas.lags(state, momentum, periods)
     reach = min(CORRELOGRAM_LAGS, periods.stimulus - 1)
     mean = np.zeros((experiment.channels, 2 * reach + 1))
     for channel in range(experiment.channels):
@@ -206,7 +197,7 @@ def find_lag(run: Run) -> Outcome:
         "autocorrelogram_during": correlograms.autocorrelogram(state[periods.during, stimulus], auto),
         "autocorrelogram_before": correlograms.autocorrelogram(state[periods.before, stimulus], auto),
     }
-    means, _ = lag.mean_lag(lags.T, compat)
+    means = run.formulas.mean_lags(lags.T)
     table = pd.DataFrame({"channel": np.arange(len(means)), "lag_steps": means, "lag_ms": run.scale.to_ms(means)})
     return Outcome(arrays, table)
 

@@ -14,12 +14,11 @@ TRACES_AT_ONCE = 4096
 
 
 def find_activity(run: Run, name: str) -> Outcome:
-    """Test every neuron for a response to every stimulus (`activity.activity_test`)."""
+    """Test every neuron for a response to every stimulus (`measures.activity`)."""
     experiment = run.open(name)
-    found = activity.activity_test(*experiment.statistics(), run.options.level, run.options.compat)
+    found = run.formulas.activity_test(*experiment.statistics(), run.options.level)
     # Maps are drawn as (stimuli, channels, height, width).
     maps = found._replace(**{field: np.moveaxis(values, 3, 1) for field, values in found._asdict().items()})
-    compat = run.options.compat and experiment.stimuli > 1
     active = found.active
     arrays = {
         "mean_during": found.mean_during,
@@ -28,7 +27,7 @@ def find_activity(run: Run, name: str) -> Outcome:
         "p_value": found.p_value,
         "q_value": found.q_value,
         "active": active,
-        "limits": activity.map_limits(maps, 0, compat),
+        "limits": run.formulas.map_limits(maps),
         "images": experiment.source.images(),
     }
     arrays = {key: v.astype(np.float32) if v.dtype == np.float64 else v for key, v in arrays.items()}
@@ -49,7 +48,7 @@ def find_activity(run: Run, name: str) -> Outcome:
 
 
 def find_preferences(run: Run) -> Outcome:
-    """Fit tuning curves of the middle neuron of every channel (`orientation.find_orientation_preferences`)."""
+    """Fit tuning curves of the middle neuron of every channel (`measures.orientation`)."""
     experiment, found = run.open(TUNING), result(run, f"activity_{TUNING}")
     angles = experiment.column("angle")
     if np.unique(angles).size < 6:
@@ -58,8 +57,8 @@ def find_preferences(run: Run) -> Outcome:
     responses = found["mean_during"][:, height // 2, width // 2].T
     order = np.argsort(angles, kind="stable")
     angles, responses = angles[order], responses[:, order]
-    fits = orientation.find_orientation_preferences(angles, responses, run.options.compat)
-    preferred, _ = orientation.assign_orientation(fits, angles, level=run.options.level, compat=run.options.compat)
+    fits = run.formulas.find_orientation_preferences(angles, responses)
+    preferred = run.formulas.assign_orientation(fits, run.options.level)
     curves = [orientation.evaluate_cosine(fit, angles) for fit in (fits.direction, fits.orientation)]
     arrays = {
         "angles": angles,
@@ -96,7 +95,7 @@ def find_oscillations(run: Run) -> Outcome:
         places = np.argwhere(chosen[stimuli])
         for first in range(0, len(places), TRACES_AT_ONCE):
             part = places[first : first + TRACES_AT_ONCE]
-            during, outside = spectra.oscillations_by_period(traces[:, *part.T], experiment.periods, run.options.compat)
+            during, outside = run.formulas.oscillations_by_period(traces[:, *part.T], experiment.periods)
             found["stimulus"].append(part[:, 0] + stimuli.start)
             found["channel"].append(part[:, 1])
             found["site"].append(sites[part[:, 2]])

@@ -8,18 +8,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.formulas import Formulas
 from analysis.load import Experiment, NotTestable
-from analysis.measures.orientation import MATCH_DISTANCE, match_angles
 from analysis.results import Arrays, Store
 from recordings.periods import TimeScale
-
-WIDEST_MATCH = np.pi / 8
 
 
 class Options(NamedTuple):
     """Settings of an analysis."""
 
-    compat: bool = False  # the original's formulas, defects included
+    compat: bool = False  # which formulas, see `analysis.formulas`
     level: float = 0.05  # of tests and false discovery rates
     surrogates: int = 199
     resamples: int = 10_000  # of bootstrap intervals
@@ -35,6 +33,7 @@ class Run(NamedTuple):
     names: tuple[str, ...]  # recordings, controls among them
     store: Store
     options: Options
+    formulas: Formulas
     scale: TimeScale
     tick: Callable[[], None] = lambda: None  # called after each block of a long step
 
@@ -54,20 +53,9 @@ def result(run: Run, step: str) -> Arrays:
 
 
 def matched_channels(run: Run, angles: np.ndarray) -> np.ndarray:
-    """(channels, stimuli) bool: the stimulus has about the preferred angle of the channel.
-
-    'About' is half the distance of neighbouring stimulus angles, but at least 10° (as in the original) and at most
-    22.5°; angles of orientation-tuned channels are taken modulo 180°. With compat 10° and the whole circle, whatever
-    the stimuli.
-    """
+    """Return (channels, stimuli) bool: the stimulus has about the preferred angle of the channel."""
     found = result(run, "preferences")
-    if run.options.compat:
-        return match_angles(found["preferred_angle"], angles)
-    distinct = np.unique(np.round(np.mod(angles, 2 * np.pi), 9))
-    spacing = np.diff(distinct).min() if distinct.size > 1 else np.pi
-    period = np.where(found["is_orientation"], np.pi, 2 * np.pi)
-    distance = np.clip(0.5 * spacing, MATCH_DISTANCE, WIDEST_MATCH) + 1e-6
-    return match_angles(found["preferred_angle"], angles, distance, period)
+    return run.formulas.match_stimuli(found["preferred_angle"], found["is_orientation"], angles)
 
 
 def shown_contrasts(contrasts: np.ndarray) -> np.ndarray:

@@ -2,8 +2,7 @@
 
 All three go the same way: correlograms of all pairs with the stimulus and in the blank before it, a damped cosine
 fitted to each, its amplitude averaged over repeats, and the amplitudes set against what tells the pairs apart.
-Correlograms are normalised, so that amplitudes are correlation coefficients; with compat they are raw sums, as in the
-original.
+Today's formulas normalise correlograms, so that amplitudes are correlation coefficients.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.formulas import Formulas
 from analysis.load import Experiment, NotTestable
 from analysis.measures import (
     correlograms,
     gabor_fits,
-    statistics,
     surrogates,
     synchrony,
 )
@@ -30,7 +29,6 @@ from recordings.names import LINE, PATCHES, REPEATED
 LAGS = (-50, 50)
 NEIGHBOUR_LAGS = 200
 FITS_AT_ONCE = 16_384
-ANGLE_BIN = np.radians(10)
 EXAMPLES = 3
 
 
@@ -60,7 +58,7 @@ class Tuning(NamedTuple):
     """What the channels of an experiment prefer; all NaN and False where that could not be found out."""
 
     preferred: np.ndarray  # (channels,) radian, NaN for untuned channels
-    matched: np.ndarray | None  # (channels, stimulus groups); None: the original's 10 degrees
+    matched: np.ndarray  # (channels, stimulus groups)
     period: np.ndarray | None  # (channels,) radian, see `synchrony.against_orientation_difference`
 
 
@@ -69,10 +67,8 @@ def _tuning(run: Run, channels: int, angles: np.ndarray) -> Tuning:
     if not run.store.done("preferences"):
         return Tuning(np.full(channels, np.nan), np.zeros((channels, len(angles)), bool), None)
     found = run.store.read("preferences")
-    if run.options.compat:
-        return Tuning(found["preferred_angle"], None, None)
-    period = np.where(found["is_orientation"], np.pi, 2 * np.pi)
-    return Tuning(found["preferred_angle"], matched_channels(run, angles), period)
+    periods = run.formulas.preference_periods(found["is_orientation"])
+    return Tuning(found["preferred_angle"], matched_channels(run, angles), periods)
 
 
 def overlapping_fields(run: Run) -> Outcome:
@@ -84,14 +80,13 @@ def overlapping_fields(run: Run) -> Outcome:
     labels, first = synchrony.stimulus_groups(experiment.table, ("angle",))
     angles = experiment.column("angle")[first]
     tuning, traces = _tuning(run, experiment.channels, angles), experiment.centre()
-    # c_ba[lag] = c_ab[-lag]: one order of a pair says all. The original fitted both.
-    a, b = np.indices((experiment.channels, experiment.channels)).reshape(2, -1)
-    if not run.options.compat:
-        a, b = np.triu_indices(experiment.channels, 1)
+    a, b = np.triu_indices(experiment.channels, 1)
+    if run.formulas.both_orders:
+        a, b = np.indices((experiment.channels, experiment.channels)).reshape(2, -1)
 
     def correlate(stimuli: slice) -> np.ndarray:
         def of(period):
-            return correlograms.pair_correlograms(traces[period, stimuli], LAGS, not run.options.compat)[:, a, b]
+            return correlograms.pair_correlograms(traces[period, stimuli], LAGS, run.formulas.normalised)[:, a, b]
 
         return _both_periods(experiment.periods, of)
 
@@ -101,7 +96,7 @@ def overlapping_fields(run: Run) -> Outcome:
     keys = np.stack([a, b], axis=1)
     design = Design("aligned", ("channel_a", "channel_b"), correlate, lambda s: _repeat(keys, s), select, labels)
     outcome = _analyse(run, "synchrony_overlapping", experiment, design)
-    outcome.arrays.update(_neighbours(experiment, traces, run.options.compat))
+    outcome.arrays.update(_neighbours(run, experiment, traces))
     outcome.arrays.update(_against_surrogates(run, traces[experiment.periods.during], labels))
     return outcome
 
@@ -122,7 +117,7 @@ def two_patches(run: Run) -> Outcome:
         def of(period):
             part = traces[period, stimuli]
             pairs = part[:, :, 1, :, None], part[:, :, 0, None, :]
-            found = correlograms.cross_correlogram(*pairs, LAGS, not run.options.compat)
+            found = correlograms.cross_correlogram(*pairs, LAGS, run.formulas.normalised)
             return found.reshape(found.shape[0], -1, found.shape[-1])
 
         return _both_periods(experiment.periods, of)
@@ -154,7 +149,7 @@ def long_stimulus(run: Run) -> Outcome:
 
         def of(period):
             pairs = part[period, :, centre, None], part[period]
-            found = correlograms.cross_correlogram(*pairs, LAGS, not run.options.compat)
+            found = correlograms.cross_correlogram(*pairs, LAGS, run.formulas.normalised)
             return found.reshape(found.shape[0], -1, found.shape[-1])
 
         return _both_periods(experiment.periods, of)
@@ -182,11 +177,11 @@ def fit_blocks(stimuli: int, pairs: int) -> list[slice]:
     return [slice(start, min(start + step, stimuli)) for start in range(0, stimuli, step)]
 
 
-def number_of_blocks(experiment: Experiment, compat: bool) -> int:
+def number_of_blocks(experiment: Experiment, formulas: Formulas) -> int:
     """Blocks in which the correlograms of an experiment are fitted."""
     channels, sites = experiment.channels, experiment.sites.shape[1]
     pairs = {
-        REPEATED: channels**2 if compat else channels * (channels - 1) // 2,
+        REPEATED: channels**2 if formulas.both_orders else channels * (channels - 1) // 2,
         PATCHES: channels**2,
         LINE: channels * sites,
     }
@@ -195,12 +190,12 @@ def number_of_blocks(experiment: Experiment, compat: bool) -> int:
 
 def _analyse(run: Run, step: str, experiment: Experiment, design: Design) -> Outcome:
     lags = correlograms.lag_axis(*LAGS)
-    compat, count = run.options.compat, design.pairs(slice(0, 1)).shape[1]
+    formulas, count = run.formulas, design.pairs(slice(0, 1)).shape[1]
 
     def fit(stimuli: slice) -> Arrays:
         curves = design.correlograms(stimuli).reshape(-1, lags.size)
-        found = gabor_fits.fit_gabors(curves, lags, compat)
-        peaks = gabor_fits.count_fitted_peaks(found, lags, compat)
+        found = formulas.fit_gabors(curves, lags)
+        peaks = formulas.count_fitted_peaks(found, lags)
         kept = ("amplitude", "phase", "angular_frequency", "sigma", "cost")
         return {**{name: getattr(found, name) for name in kept}, "peaks": peaks}
 
@@ -213,11 +208,11 @@ def _analyse(run: Run, step: str, experiment: Experiment, design: Design) -> Out
     label = np.broadcast_to(design.labels[:, None, None], shape)
     pairs = np.broadcast_to(pairs, (*shape, pairs.shape[-1]))
     keys = np.concatenate([label[..., None], period[..., None], pairs], axis=-1).reshape(-1, 2 + pairs.shape[-1])
-    groups = synchrony.group_repeats(keys, fits["amplitude"], fits["phase"], fits["peaks"], compat)
+    groups = formulas.group_repeats(keys, fits["amplitude"], fits["phase"], fits["peaks"])
     selected = design.select(groups)
     arrays = {"lags": lags, "x": selected["x"], "y": selected["y"], design.kind: selected[design.kind]}
     arrays |= _binned(run, selected, design.kind)
-    arrays |= _examples(design, fits["amplitude"].reshape(shape), pairs, lags, compat)
+    arrays |= _examples(run, design, fits["amplitude"].reshape(shape), pairs, lags)
     columns = ("stimulus_group", "period", *design.keys)
     table = pd.DataFrame({name: groups.keys[:, i].astype(int) for i, name in enumerate(columns)})
     table["period"] = np.where(table["period"] == DURING, "during", "outside")
@@ -243,10 +238,10 @@ def _binned(run: Run, selected: Arrays, kind: str) -> Arrays:
         slopes[f"slope_{number}"] = np.polyfit(x, y, 1) if np.unique(x).size > 1 else np.full(2, np.nan)
         if not x.size:
             continue
-        if kind == "aligned" and not run.options.compat:  # angles of fits are all different
-            x = np.minimum(np.floor(x / ANGLE_BIN), 17) * ANGLE_BIN + 0.5 * ANGLE_BIN
-        method = "pivotal" if run.options.compat else "percentile"
-        bins = synchrony.bin_by_value(x, y, rng, method, run.options.resamples)
+        width = run.formulas.angle_bin
+        if kind == "aligned" and width:
+            x = np.minimum(np.floor(x / width), round(np.pi / width) - 1) * width + 0.5 * width
+        bins = synchrony.bin_by_value(x, y, rng, run.options.resamples, run.formulas.interval)
         found["bin_x"].append(bins.x)
         found["bin_kind"].append(np.full(len(bins.x), number))
         for name, field in (("mean", "estimate"), ("low", "low"), ("high", "high"), ("count", "count")):
@@ -254,7 +249,7 @@ def _binned(run: Run, selected: Arrays, kind: str) -> Arrays:
     return {name: np.concatenate(values) if values else np.zeros(0) for name, values in found.items()} | slopes
 
 
-def _examples(design: Design, amplitude: np.ndarray, pairs: np.ndarray, lags: np.ndarray, compat: bool) -> Arrays:
+def _examples(run: Run, design: Design, amplitude: np.ndarray, pairs: np.ndarray, lags: np.ndarray) -> Arrays:
     """Correlograms with fits of strong, middling and weak pairs of different neurons, with the stimulus and without."""
     mean = np.where((pairs[0, 0, :, 0] == pairs[0, 0, :, 1])[None], -1.0, amplitude[:, DURING])
     order = np.argsort(mean, axis=None)[int((mean < 0).sum()) :]
@@ -269,7 +264,7 @@ def _examples(design: Design, amplitude: np.ndarray, pairs: np.ndarray, lags: np
             channels.append(pairs[stimulus, 0, pair, :2])
             during.append(period == DURING)
     curves = np.array(curves)
-    fitted = gabor_fits.evaluate_gabors(gabor_fits.fit_gabors(curves, lags, compat), lags)
+    fitted = gabor_fits.evaluate_gabors(run.formulas.fit_gabors(curves, lags), lags)
     a, b = np.array(channels).T if len(design.keys) == 2 else np.array(channels)[:, :1].T.repeat(2, axis=0)
     return {
         "example_curve": curves, "example_fit": fitted, "example_a": a, "example_b": b,
@@ -277,20 +272,14 @@ def _examples(design: Design, amplitude: np.ndarray, pairs: np.ndarray, lags: np
     }  # fmt: skip
 
 
-def _neighbours(experiment: Experiment, traces: np.ndarray, compat: bool) -> Arrays:
+def _neighbours(run: Run, experiment: Experiment, traces: np.ndarray) -> Arrays:
     """Mean correlograms of channels 1 to 5 apart, with 99 % intervals."""
     reach = min(NEIGHBOUR_LAGS, experiment.periods.stimulus - 1)
-    during, count = traces[experiment.periods.during], experiment.channels
-    distances = [d for d in (1, 2, 3, 4, 5) if d < count]
-    found = []
-    for distance in distances:
-        low, high = during[:, :, : count - distance], during[:, :, distance:]
-        both = [correlograms.cross_correlogram(*p, (-reach, reach), not compat) for p in ((low, high), (high, low))]
-        rows = np.concatenate([part.reshape(-1, 2 * reach) for part in both])
-        found.append(statistics.student_interval(rows, level=0.99))
+    during, lags = traces[experiment.periods.during], (-reach, reach)
+    distances, found = synchrony.neighbour_intervals(during, lags, run.formulas.normalised)
     return {
         "neighbour_distance": np.array(distances),
-        "neighbour_lags": correlograms.lag_axis(-reach, reach),
+        "neighbour_lags": correlograms.lag_axis(*lags),
         "neighbour_mean": np.array([interval.estimate for interval in found]),
         "neighbour_low": np.array([interval.low for interval in found]),
         "neighbour_high": np.array([interval.high for interval in found]),

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.checks.synthetic import Planted, make_recording
+from analysis.formulas import TODAY
 from analysis.measures import (
     activity,
     correlograms,
@@ -78,7 +79,7 @@ def preference_arrays(rng, channels: int, preferred, tuned) -> dict[str, np.ndar
     angles = np.arange(64) * 2 * np.pi / 64
     curves = np.cos(2 * (angles - preferred[:, None])) * tuned[:, None] + 0.4 * rng.standard_normal((channels, 64))
     found = orientation.find_orientation_preferences(angles, curves)
-    kept, _ = orientation.assign_orientation(found, angles)
+    kept = orientation.assign_orientation(found)
     first, second = (orientation.evaluate_cosine(fit, angles) for fit in (found.direction, found.orientation))
     return {
         "angles": angles, "curves": found.curves, "fitted": np.where(found.is_orientation[:, None], second, first),
@@ -112,7 +113,7 @@ def traces_arrays(rng, channels: int, contrasts: int) -> dict[str, dict[str, np.
     highest = during.frequencies[np.where(during.peaks, during.power, 0).argmax(axis=1)]
     product = spectra.frequency_power(during)
     inhibition = -recording.momentum
-    found = lag.state_momentum_lag(state, inhibition, 12, periods)
+    lag_steps = lag.lags_of_inhibition(state, recording.momentum, periods)
     both = correlograms.cross_correlogram(state[periods.during], inhibition[periods.during], (-100, 101), True)
     ends = {}
     for name, traces in (("state", state), ("momentum", recording.momentum)):
@@ -143,7 +144,7 @@ def traces_arrays(rng, channels: int, contrasts: int) -> dict[str, dict[str, np.
         },
         "lag": {
             "experiment": np.asarray("contrast_and_angle"), "stimulus": np.asarray(contrast.size - 1),
-            "lag_steps": found.lags, "correlogram_lags": lags, "correlogram": both.mean(axis=0),
+            "lag_steps": lag_steps, "correlogram_lags": lags, "correlogram": both.mean(axis=0),
             "trace_steps": np.arange(300), **ends, "autocorrelogram_lags": lags, "autocorrelogram_during": auto[0],
             "autocorrelogram_before": auto[1],
         },
@@ -257,8 +258,8 @@ def fabricate(
     }
     experiments = {name: recorded | {"experiment": name} for name in (*names, "contrast_and_angle@langevin")}
     about = {
-        "layer": LAYER, "channels": channels, "size": [size, size], "periods": list(PERIODS), "compat": False,
-        "level": 0.05, "experiments": experiments, "fingerprint": "0",
+        "layer": LAYER, "channels": channels, "size": [size, size], "periods": list(PERIODS),
+        "said": TODAY.said._asdict(), "level": 0.05, "experiments": experiments, "fingerprint": "0",
     }  # fmt: skip
     store = Store(run / "analysis" / f"layer{LAYER}", about)
     preferred = np.arange(channels) * np.pi / channels

@@ -161,6 +161,20 @@ def test_missing_experiments_are_reported(tmp_path):
     assert (folder / "transients.npz").exists() and (folder / "lag.npz").exists()
 
 
+def test_the_originals_formulas_are_chosen_at_one_door(tmp_path):
+    made = generated(2, {"just_angle_few_angles": {"angles": 2, "repeats": 2}})
+    names = ("contrast_and_angle", "just_angle", "just_angle_few_angles")
+    folder = run(tmp_path, {name: made[name] for name in names}, OPTIONS._replace(compat=True))
+    found, said = read_all(folder), json.loads((folder / "about.json").read_text())["said"]
+    assert said["correlogram_unit"] == "raw sum" and "defects included" in said["note"]
+    tested = found["activity_just_angle"]
+    np.testing.assert_array_equal(tested["q_value"], tested["p_value"])
+    assert np.abs(found["synchrony_overlapping"]["example_curve"]).max() > 1.5  # not correlation coefficients
+    assert (found["lag"]["lag_steps"] % 1 == 0).all()
+    angles = found["preferences"]["preferred_angle"]
+    assert np.isin(angles[np.isfinite(angles)], found["preferences"]["angles"]).all()
+
+
 def test_the_time_scale_is_calibrated_where_asked(tmp_path):
     experiments = {"contrast_and_angle": generated()["contrast_and_angle"]}
     options = OPTIONS._replace(calibrate_at=9.0, calibrate_hertz=40.0)  # the highest contrast is the nearest

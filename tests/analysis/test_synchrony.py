@@ -5,7 +5,8 @@ import pytest
 from scipy import optimize, stats
 
 from analysis.checks.synthetic import Planted, make_recording, narrow_band_noise
-from analysis.measures import gabor_fits, surrogates, synchrony
+from analysis.measures import correlograms, gabor_fits, surrogates, synchrony
+from analysis.original import synchrony as original
 
 LAGS = np.arange(-50, 50)
 
@@ -61,10 +62,10 @@ def scipy_fit(curve, scale, peak_count):
 
 def test_costs_are_no_worse_than_those_of_scipy(rng, planted):
     curves = planted[2][:6] + rng.normal(0, 0.2, (6, 100))
-    default, compat = gabor_fits.fit_gabors(curves, LAGS), gabor_fits.fit_gabors(curves, LAGS, compat=True)
+    default, staged = gabor_fits.fit_gabors(curves, LAGS), original.fit_gabors(curves, LAGS)
     for row, curve in enumerate(curves):
-        sine, full = scipy_fit(curve, compat.scale[row], compat.peak_count[row])
-        assert compat.cost_sine[row] <= sine * (1 + 1e-6)
+        sine, full = scipy_fit(curve, staged.scale[row], staged.peak_count[row])
+        assert staged.cost_sine[row] <= sine * (1 + 1e-6)
         assert default.cost[row] <= full * (1 + 1e-6)
 
 
@@ -98,7 +99,7 @@ def test_bad_correlograms_are_named():
 def test_groups_of_repeats(rng):
     keys = np.repeat([[0, 0], [0, 1], [1, 0]], 8, axis=0)
     amplitude, phase = rng.uniform(1, 2, 24), rng.normal(0, 0.2, 24)
-    groups = synchrony.group_repeats(keys, amplitude, phase, np.full(24, 3.0), compat=True)
+    groups = original.group_repeats(keys, amplitude, phase, np.full(24, 3.0))
     assert groups.count.tolist() == [8, 8, 8]
     expected = stats.ttest_1samp(amplitude[8:16], 0)
     assert groups.amplitude_test.p_value[1] == pytest.approx(expected.pvalue)
@@ -108,7 +109,7 @@ def test_groups_of_repeats(rng):
 def test_phases_are_averaged_on_the_circle():
     phase = np.array([np.pi - 0.1, -np.pi + 0.1] * 10)
     ours = synchrony.group_repeats(np.zeros((20, 1)), np.ones(20), phase, np.ones(20))
-    theirs = synchrony.group_repeats(np.zeros((20, 1)), np.ones(20), phase, np.ones(20), compat=True)
+    theirs = original.group_repeats(np.zeros((20, 1)), np.ones(20), phase, np.ones(20))
     assert abs(ours.phase[0]) == pytest.approx(np.pi)
     assert abs(theirs.phase[0]) < 1e-9
     assert ours.phase_p_value[0] < 1e-6
@@ -134,7 +135,7 @@ def test_the_original_amplitude_test_cannot_accept(rng):
         ]
     )
     assert amplitude[0, 1] > 0
-    groups = synchrony.group_repeats(np.zeros((16, 1)), per_repeat, np.zeros(16), np.ones(16), compat=True)
+    groups = original.group_repeats(np.zeros((16, 1)), per_repeat, np.zeros(16), np.ones(16))
     assert groups.amplitude_test.p_value[0] < 1e-6
     assert synchrony_p(traces, rng) > 0.05
 
@@ -153,16 +154,6 @@ def test_during_is_compared_with_its_own_blank():
         synchrony.exceeds_blank(lonely, 1)
 
 
-def test_sites_lie_on_the_stimulus():
-    for octant in range(8):
-        sites = synchrony.sites_along(octant * np.pi / 4) - 16
-        along = sites @ [-np.sin(octant * np.pi / 4), np.cos(octant * np.pi / 4)]
-        assert np.allclose(np.abs(along), np.hypot(*sites.T))
-    small = synchrony.sites_along(0.0, size=8)
-    assert (small >= 0).all()
-    assert (small < 8).all()
-
-
 def test_stimulus_groups_keep_their_order():
     table = {"angle": np.array([2.0, 2.0, 1.0, 2.0, 1.0])}
     group, first = synchrony.stimulus_groups(table, ("angle",))
@@ -171,9 +162,11 @@ def test_stimulus_groups_keep_their_order():
 
 
 def test_neighbour_intervals_leave_out_missing_distances(rng):
-    found = synchrony.neighbour_intervals(rng.normal(size=(4, 3, 3, 11)))
-    assert len(found) == 2
-    assert found[0].count == 4 * 4
+    traces = rng.normal(size=(40, 4, 3))
+    distances, found = synchrony.neighbour_intervals(traces, (-5, 6), normalise=False)
+    assert distances == [1, 2] and found[0].count == 4 * 4
+    pairs = correlograms.pair_correlograms(traces, (-5, 6))
+    assert np.allclose(found[1].estimate, (pairs[:, 0, 2] + pairs[:, 2, 0]).mean(axis=0) / 2)
 
 
 def test_phase_randomisation_keeps_the_power_spectrum(rng):
@@ -187,15 +180,6 @@ def test_shuffling_keeps_every_trace(rng):
     spectra = surrogates.unit_spectra(rng.normal(size=(64, 6, 3)))
     shuffled = surrogates.shuffle_repeats(spectra, rng)
     assert np.allclose(np.sort(np.abs(shuffled[..., 3]), axis=0), np.sort(np.abs(spectra[..., 3]), axis=0))
-
-
-def test_shift_predictor_sees_only_what_is_locked(rng):
-    locked = narrow_band_noise(rng, (500, 1, 1), 0.1) * np.ones((1, 8, 2))
-    private = narrow_band_noise(rng, (500, 8, 1), 0.1) * np.ones((1, 1, 2))
-    assert surrogates.half_range(surrogates.shift_predictor(locked, 20))[0, 1] > 0.9
-    assert surrogates.half_range(surrogates.shift_predictor(private, 20))[0, 1] < 0.3
-    with pytest.raises(ValueError, match="at least twice"):
-        surrogates.shift_predictor(locked[:, :1], 20)
 
 
 @pytest.mark.parametrize("kind", ["shuffle", "phase"])

@@ -1,7 +1,8 @@
 """Compare `analysis` with files of reference arrays (`reference/analysis`).
 
 Files hold inputs, outputs or both; inputs that a file lacks are read from its neighbours in the same folder (the
-primary recording, the activity table, fits). Comparisons are made with `compat=True` unless they say otherwise.
+primary recording, the activity table, fits). What the original computed differently is compared with
+`analysis.original`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from analysis.measures import (
     synchrony,
     transients,
 )
+from analysis.original import dynamics, responses
 from recordings import sites
 from recordings.periods import TimeScale
 from tests.parity import synchrony_comparison
@@ -109,9 +111,7 @@ def _check_tables(found, file, path):
     # The original's table is rounded to three digits.
     compare(found, "primary pairs", pairs, file["primary_angle_contrast_pairs"], 1e-3, absolute=True)
     for angle, theirs in zip(file["rclocs_angles"], file["rclocs_yx"], strict=True):
-        compare(
-            found, f"sites at {np.degrees(angle):.0f}°", sorted_rows(sites.along(angle, 32)), sorted_rows(theirs)
-        )
+        compare(found, f"sites at {np.degrees(angle):.0f}°", sorted_rows(sites.along(angle, 32)), sorted_rows(theirs))
     compare(found, "milliseconds", SCALE.to_ms(file["timesteps"]), file["timesteps_to_ms"])
     compare(found, "steps", SCALE.to_steps(file["timesteps"]), file["ms_to_timesteps"])
     constants = dict(zip(file["const_names"].tolist(), file["const"].tolist(), strict=True))
@@ -123,7 +123,8 @@ def _check_tables(found, file, path):
 def _check_primary(found, file, path):
     """The recording is input only: its planted frequencies must be found in the spectra of driven stimuli."""
     state = file["state_q"] * float(file["scale"])
-    top = spectra.peak_frequency(state[PERIODS.during].sum(axis=(2, 3, 4)), SCALE) / SCALE.sampling_rate
+    frequencies, power = spectra.power_spectrum(state[PERIODS.during].sum(axis=(2, 3, 4)))
+    top = frequencies[(power * frequencies).argmax(axis=1)]
     contrast = file["angle_contrast_pairs"][:, 1]
     driven = contrast >= contrast.max() / 3
     planted = file["freq_per_batch_cyc_per_step"]
@@ -132,7 +133,7 @@ def _check_primary(found, file, path):
 
 def _check_active(found, file, path):
     state = np.moveaxis(_state(path), 2, 1)
-    ours = activity.find_active_neurons(state, compat=True)
+    ours = activity.find_active_neurons(state, test=responses.activity_test)
     for name, key, tolerance in (
         ("mean_during", "mean_during", EXACT),
         ("mean_outside", "mean_outside", EXACT),
@@ -149,7 +150,7 @@ def _check_active(found, file, path):
 
 
 def _check_preferences(found, file, path):
-    ours = orientation.find_orientation_preferences(file["angles"], file["mean_act_during"].T, compat=True)
+    ours = responses.find_orientation_preferences(file["angles"], file["mean_act_during"].T)
     compare(found, "normed", ours.curves, file["normed"])
     for name, fit in (("cos1", ours.direction), ("cos2", ours.orientation)):
         theirs = file[f"fit_params_{name}"]
@@ -174,7 +175,8 @@ def _check_assignment(found, file, path):
         np.zeros((amplitude.size, 1)), fit, fit, blank.astype(bool), amplitude, angle, blank, blank, blank
     )
     threshold, distance = float(file["amp_threshold"]), float(file["match_threshold_rad"])
-    preferred, matched = orientation.assign_orientation(preferences, file["stim_ori"], threshold, distance, compat=True)
+    preferred = responses.assign_orientation(preferences, threshold=threshold)
+    matched = orientation.match_angles(preferred, file["stim_ori"], distance)
     compare(found, "preferred after threshold", preferred, file["ori_pref_after_threshold"])
     compare(found, "matched", matched, file["match_ch_batch"], 0.0)
 
@@ -191,7 +193,7 @@ def _check_oscillations(found, file, path):
     for name, ours in (("ch", channel), ("batch", stimulus), ("height", row[channel, stimulus, h, w])):
         compare(found, name, ours, file[name])
     compare(found, "width", column[channel, stimulus, h, w], file["width"])
-    periods = spectra.oscillations_by_period(state[:, stimulus, channel, h, w], compat=True)
+    periods = dynamics.oscillations_by_period(state[:, stimulus, channel, h, w])
     for name, ours in zip(("during", "outside"), periods, strict=True):
         compare(found, f"sum_freq_psd_{name}", ours.weighted_power, file[f"sum_freq_psd_{name}"])
         compare(found, f"peak_count_{name}", ours.peaks.sum(axis=1), file[f"peak_count_{name}"])
@@ -265,18 +267,18 @@ def _check_traces(found, file, path):
 def _check_lag(found, file, path):
     momentum = file["momenta_centre_q"] * float(file["scale"])
     state = _state(path)[..., 2, 2]
-    ours = lag.state_momentum_lag(state, momentum, compat=True)
-    compare(found, "lags", ours.lags.T, file["row_lag_ch_batch"])
-    for compat, per_channel, final in (
-        (True, "mean_lag_as_original_cumulative", "final_original"),
-        (False, "mean_lag_per_channel", "final_per_channel"),
+    ours = dynamics.lags_of_momentum(state, momentum)
+    compare(found, "lags", ours.T, file["row_lag_ch_batch"])
+    for room, per_channel, final in (
+        (dynamics, "mean_lag_as_original_cumulative", "final_original"),
+        (lag, "mean_lag_per_channel", "final_per_channel"),
     ):
-        means, mean = lag.mean_lag(ours.lags.T, compat)
+        means = room.mean_lags(ours.T)
         compare(found, per_channel, means, file[per_channel])
-        compare(found, final, mean, file[final])
-    # Without compat the sign is turned and the maximum is found between steps.
-    default = -lag.state_momentum_lag(state, momentum).lags.T
-    compare(found, "lags without compat", default, file["row_lag_ch_batch"], 0.5, absolute=True)
+        compare(found, final, means.mean(), file[final])
+    # Today's lags have the other sign, and the maximum is found between steps.
+    today = -lag.find_lags(state, momentum).lags.T
+    compare(found, "lags of today", today, file["row_lag_ch_batch"], 0.5, absolute=True)
     last, bounds = (state[:, -1], momentum[:, -1]), (-100, 100)
     curves = [correlograms.cross_correlogram(last[0][s], last[0][s], bounds) for s in (PERIODS.during, PERIODS.before)]
     curves.append(correlograms.cross_correlogram(*last, bounds))
@@ -289,16 +291,16 @@ def _check_lag(found, file, path):
 def _check_maps(found, file, path):
     state = _state(path)
     table = neighbour(path, "active_neurons.npz")
-    ours = activity.find_active_neurons(np.moveaxis(state, 2, 1), compat=True)
+    ours = activity.find_active_neurons(np.moveaxis(state, 2, 1), test=responses.activity_test)
     compare(found, "means", ours.mean_during, table["mean_during"])
     compare(found, "maps", np.moveaxis(activity.activity_map(ours), 1, 0), file["map_primary"])
-    limits = np.moveaxis(activity.map_limits(ours, 1, compat=True), 1, 0)
+    limits = np.moveaxis(responses.map_limits(ours, 1), 1, 0)
     compare(found, "limits", limits, file["map_vmin_vmax"])
-    frames = activity.movie_frames(state[:, file["gif_batches"][0], 0], PERIODS, compat=True)
+    frames = responses.movie_frames(state[:, file["gif_batches"][0], 0], PERIODS)
     compare(found, "movie", np.transpose(frames, (2, 1, 0)), file["gif_batch0_ch0_frames"], 0.0)
     during, outside = file["retino_mean_during"], file["retino_mean_outside"]
     compare(found, "retinotopy", during - outside, file["retino_image"], SINGLE)
-    compare(found, "retinotopy limits", activity.retinotopy_limits(during, outside), file["retino_clim"], SINGLE)
+    compare(found, "retinotopy limits", responses.retinotopy_limits(during, outside), file["retino_clim"], SINGLE)
 
 
 CHECKS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.measures import correlograms, gabor_fits, synchrony
+from analysis.original import synchrony as original
 from tests.parity.analysis_comparison import (
     EXACT,
     PERIODS,
@@ -73,7 +74,7 @@ def _fitted_rows(file, recording) -> np.ndarray:
 
 def _check_fits(found, file, path):
     curves = _fitted_rows(file, neighbour(path, path.name.replace("fits", "xcorr")))
-    ours = gabor_fits.fit_gabors(curves, LAGS, compat=True)
+    ours = original.fit_gabors(curves, LAGS)
     compare(found, "peaks of the correlogram", ours.peak_count, file["n_peaks_correlogram"])
     compare(found, "scale", ours.scale, file["max_acorr"])
     sine, full = ours.cost_sine / file["cost_sine"] - 1, ours.cost / file["cost_gabor"] - 1
@@ -101,8 +102,8 @@ def _check_fits(found, file, path):
     rebuilt = gabor_fits.evaluate_gabors(stored, LAGS)
     compare(found, "curve of the stored parameters, maximum", rebuilt.max(axis=1), file["max_gabor"], 1e-8)
     compare(found, "curve of the stored parameters, minimum", rebuilt.min(axis=1), file["min_gabor"], 1e-8)
-    for compat, name in ((True, "num_peaks_as_original_0.49"), (False, "num_peaks_0.7")):
-        compare(found, name, gabor_fits.count_fitted_peaks(stored, LAGS, compat), file[name])
+    for room, name in ((original, "num_peaks_as_original_0.49"), (gabor_fits, "num_peaks_0.7")):
+        compare(found, name, room.count_fitted_peaks(stored, LAGS), file[name])
 
 
 def _check_groups(found, file, path):
@@ -114,7 +115,7 @@ def _check_groups(found, file, path):
         columns = ("batch_group", "dur_or_out", "channel_A", "channel_B")
     keys = np.stack([fits[name] for name in columns], axis=1)
     peaks = fits["num_peaks_as_original_0.49"]
-    ours = synchrony.group_repeats(keys, fits["amplitude"], fits["sine_phase"], peaks, compat=True)
+    ours = original.group_repeats(keys, fits["amplitude"], fits["sine_phase"], peaks)
     theirs = np.stack([file[f"res_{name}"] for name in columns], axis=1)
     order = np.lexsort(theirs.T[::-1])
 
@@ -134,7 +135,7 @@ def _check_groups(found, file, path):
         against("phase_pvalue_peaks", ours.phase_p_value)
     sets = _selections(found, file, recording, fits, ours)
     rng = np.random.default_rng(0)
-    bins = [synchrony.bin_by_value(x, y, rng, "pivotal") for x, y in sets]
+    bins = [synchrony.bin_by_value(x, y, rng, method="basic") for x, y in sets]
     values = [member for part in bins for member in part.values]
     compare(found, "bootstrap group sizes", [len(member) for member in values], file["boot_group_size"])
     splits = np.split(file["boot_values_flat"], np.cumsum(file["boot_group_size"])[:-1])
@@ -180,8 +181,7 @@ def _selections(found, file, recording, fits, ours):
 
 
 def _check_neighbours(found, file, recording):
-    curves = correlograms.pair_correlograms(_periods_of(recording)[0], (-200, 200))
-    intervals = synchrony.neighbour_intervals(curves)
+    _, intervals = synchrony.neighbour_intervals(_periods_of(recording)[0], (-200, 200), normalise=False)
     for name, key in (("estimate", "mean"), ("low", "low"), ("high", "high"), ("standard_error", "sem")):
         compare(found, f"neighbours {key}", [getattr(i, name) for i in intervals], file[f"ci_{key}"])
     compare(found, "neighbours degrees of freedom", [i.count - 1 for i in intervals], file["ci_df"])

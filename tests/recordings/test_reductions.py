@@ -82,6 +82,10 @@ def test_segments_leave_out_the_burn_in_and_what_is_empty():
 
 def test_sites_lie_around_and_along():
     assert sites.patch(9, 1).tolist() == [[r, c] for r in (3, 4, 5) for c in (3, 4, 5)]
+    for octant in range(8):  # every place lies on the line through the middle
+        apart = sites.along(octant * np.pi / 4, 32) - 16
+        on_line = apart @ [-np.sin(octant * np.pi / 4), np.cos(octant * np.pi / 4)]
+        np.testing.assert_allclose(np.abs(on_line), np.hypot(*apart.T))
     line = sites.along(np.pi / 2, 32)
     assert len(line) == 23 and (line[:, 1] == 16).all() and line.min() == 1 and line.max() == 31
     np.testing.assert_array_equal(sites.in_layer(np.array([[0, 4], [7, 3]]), (8, 8), (2, 2)), [[0, 1], [1, 0]])
