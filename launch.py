@@ -61,7 +61,7 @@ def diagnose(config, workdir, flags) -> None:
 def fit(config, workdir, flags) -> bool:
     """Fit models of V1: one run, or all runs of a sweep; returns whether they came to an end."""
     from v1models.experiment import shared_program
-    from v1models.training import train_together
+    from v1models.run import train_together
 
     if not is_sweep(config):
         return train_together([config], [workdir])[0]["finished"]

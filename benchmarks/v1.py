@@ -25,10 +25,11 @@ from absl import app, flags
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from v1models import losses
-from v1models.fitting import side_by_side, stack_hypers, start_members
+from v1models.layers import Dense, DifferenceOfGaussians
 from v1models.network import Network
-from v1models.optimisation import Data, Optimisation, default_hyper, make_training, random_orders
-from v1models.specification import Dense, DifferenceOfGaussians, NetworkSpec
+from v1models.specification import NetworkSpec
+from v1models.training import side_by_side, stack_hypers, start_members
+from v1models.update import Data, Optimization, default_hyper, make_trainer, random_orders
 
 ROWS, SIDE, NEURONS, BATCH, BASELINE_EPOCHS, BASELINE_SEEDS = 1800, 31, 103, 16, 35_000, 25
 NDN3_MS = 160.0
@@ -68,18 +69,18 @@ def project_ms(seeds, epochs, repeats):
     spec = NetworkSpec(
         (SIDE, SIDE, 1),
         (
-            DifferenceOfGaussians(9, bias_initialiser="normal"),
-            Dense(int(0.2 * NEURONS), activation="softplus", bias_initialiser="normal"),
-            Dense(NEURONS, activation="softplus", bias_initialiser="normal", penalties={"l2": 0.1}),
+            DifferenceOfGaussians(9, bias_initializer="normal"),
+            Dense(int(0.2 * NEURONS), activation="softplus", bias_initializer="normal"),
+            Dense(NEURONS, activation="softplus", bias_initializer="normal", penalties={"l2": 0.1}),
         ),
     )
     images, responses = map(jnp.asarray, recordings())
     data = Data(images, responses, None, losses.mean_rates(responses))
-    training = make_training(Network(spec), Optimisation(batch_size=BATCH))
-    members = start_members(training, range(seeds))
+    trainer = make_trainer(Network(spec), Optimization(batch_size=BATCH))
+    members = start_members(trainer, range(seeds))
     hyper = stack_hypers([default_hyper(spec, 1e-3)], seeds)
     orders = random_orders(members.key, 0, epochs, ROWS)
-    program = side_by_side(training.epochs, (0, 0, None, 0))
+    program = side_by_side(trainer.epochs, (0, 0, None, 0))
 
     def run():
         jax.block_until_ready(program(members, hyper, data, orders))
@@ -103,7 +104,7 @@ def torch_ms(epochs, repeats):
     )
     bias = torch.nn.Parameter(0.1 * torch.randn(9))
     hidden, output = torch.nn.Linear(9, int(0.2 * NEURONS)), torch.nn.Linear(int(0.2 * NEURONS), NEURONS)
-    optimiser = torch.optim.Adam([gaussians, bias, *hidden.parameters(), *output.parameters()], lr=1e-3)
+    optimizer = torch.optim.Adam([gaussians, bias, *hidden.parameters(), *output.parameters()], lr=1e-3)
     grid = torch.arange(SIDE, dtype=torch.float32)
 
     def gaussian(amplitude, variance, x, y):
@@ -126,9 +127,9 @@ def torch_ms(epochs, repeats):
                 target = responses[rows]
                 loss = -((target * torch.log(predicted + 1e-6) - predicted) / (len(rows) * rates)).sum()
                 loss = loss + 0.05 * (output.weight**2).sum()
-                optimiser.zero_grad(set_to_none=True)
+                optimizer.zero_grad(set_to_none=True)
                 loss.backward()
-                optimiser.step()
+                optimizer.step()
 
     seconds = []
     for threads in {1, os.cpu_count()}:

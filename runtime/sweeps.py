@@ -2,7 +2,7 @@
 
 A config's group `sweep` says what varies:
 
-    config.sweep.grid = (("optimisation.learning_rate", (1e-4, 1e-3)), ("model.layer1.fraction", (0.2, 0.3), "hidden"))
+    config.sweep.grid = (("optimization.learning_rate", (1e-4, 1e-3)), ("model.layer1.fraction", (0.2, 0.3), "hidden"))
     config.sweep.runs = (("dense", ()), ("small", (("fit.epochs", 100), ("seeds", (0, 1)))))
 
 Every combination of the grid is a run, under every entry of `runs`: here dense_learning_rate=0.0001_hidden=0.2 and
@@ -49,7 +49,7 @@ def with_values(config: FrozenConfigDict, values: Mapping[str, Any]) -> FrozenCo
 
     Args:
       config: any config.
-      values: new values by field, such as {'optimisation.learning_rate': 1e-3}.
+      values: new values by field, such as {'optimization.learning_rate': 1e-3}.
 
     Raises:
       ConfigError: there is no such field, or it holds values of another kind.

@@ -1,11 +1,11 @@
 """Constraints on weights: signs, norms, and what happens to gradients exactly at a kink.
 
-A constrained weight is stored free and constrained *in the forward pass*: the optimiser moves w, the model uses
+A constrained weight is stored free and constrained *in the forward pass*: the optimizer moves w, the model uses
 max(w, 0) or w/‖w‖. Two consequences matter for exact comparisons between programs:
 
 * penalties are taken on the constrained weights, so that a weight hidden by the clamp costs nothing;
 * a kink has no derivative, so every framework picks one. Weights sit exactly at zero more often than one would
-  think (half of a clamped normal initialisation does), hence the choice is written out here instead of inherited
+  think (half of a clamped normal initialization does), hence the choice is written out here instead of inherited
   from the array library.
 """
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from runtime.config import ConfigError
 
-NORMALISATIONS = ("none", "unit", "cap", "frobenius", "frobenius_unscaled_penalty")
+NORMALIZATIONS = ("none", "unit", "cap", "frobenius", "frobenius_unscaled_penalty")
 
 # Below this sum of squares a column counts as zero; keeps w/‖w‖ and its gradient finite.
 SQUARED_NORM_FLOOR = 1e-12
@@ -45,12 +45,12 @@ def unit_columns(weights, axis=0):
     return weights / jnp.sqrt(floored)
 
 
-def normalise(weights, how):
-    """Normalise a weight matrix; returns (the weights used, the weights that penalties see).
+def normalize(weights, how):
+    """Normalize a weight matrix; returns (the weights used, the weights that penalties see).
 
     'none' w; 'unit' w/‖w‖ per output; 'cap' w/max(‖w‖, 1) per output; 'frobenius' N·w/‖w‖_F over the whole matrix,
     N outputs. 'frobenius_unscaled_penalty' is the last with penalties taken on w/‖w‖_F (NDN3 does that).
-    Arguments: weights (inputs, outputs); how, one of NORMALISATIONS.
+    Arguments: weights (inputs, outputs); how, one of NORMALIZATIONS.
     """
     if how == "none":
         return weights, weights
@@ -65,7 +65,7 @@ def normalise(weights, how):
         unit = unit_columns(weights, axis=None)
         scaled = unit * weights.shape[1]
         return scaled, (scaled if how == "frobenius" else unit)
-    raise ConfigError(f"normalisation is {how!r}; choose one of {', '.join(NORMALISATIONS)}.")
+    raise ConfigError(f"normalization is {how!r}; choose one of {', '.join(NORMALIZATIONS)}.")
 
 
 def inhibitory_signs(features, inhibitory, dtype=jnp.float32):

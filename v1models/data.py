@@ -1,4 +1,4 @@
-"""Stimuli and responses: recordings on disk, plain arrays, pooled regions, normalisations.
+"""Stimuli and responses: recordings on disk, plain arrays, pooled regions, normalizations.
 
 A recording's folder holds
 
@@ -77,7 +77,7 @@ def from_arrays(
 
 
 def _images(array, label, image_shape):
-    # Float64 until normalised: pixels of the supplement are of the order 1e-4.
+    # Float64 until normalized: pixels of the supplement are of the order 1e-4.
     array = np.asarray(array, np.float64)
     if array.ndim == 2:
         side = round(array.shape[1] ** 0.5)
@@ -176,7 +176,7 @@ def _pixel_deviation(images):
 
 
 # Each gives (offset, scale) from the training images; an image x is used as (x − offset) / scale.
-NORMALISATIONS = {
+NORMALIZATIONS = {
     "none": lambda images: (0.0, 1.0),
     "million": lambda images: (0.0, 1e-6),  # baseline 1: the supplement's pixels lie in 0 … 0.000255
     "standard": lambda images: (images.mean(), images.std()),  # over the whole array
@@ -185,22 +185,22 @@ NORMALISATIONS = {
 }
 
 
-def normalise(population, inputs="standard", responses="none"):
+def normalize(population, inputs="standard", responses="none"):
     """A population with images and responses rescaled, statistics from the training part alone.
 
-    Arguments: inputs, one of NORMALISATIONS; responses, 'none', 'unit_deviation' (overall), or 'neuron_deviation' (each
+    Arguments: inputs, one of NORMALIZATIONS; responses, 'none', 'unit_deviation' (overall), or 'neuron_deviation' (each
     neuron by its own). Returns float32 arrays; pixels that never change become 0. Raises ConfigError for an unknown
     name and for training images that are all the same.
     """
-    if inputs not in NORMALISATIONS:
-        raise ConfigError(f"input normalisation is {inputs!r}; choose one of {', '.join(NORMALISATIONS)}.")
+    if inputs not in NORMALIZATIONS:
+        raise ConfigError(f"input normalization is {inputs!r}; choose one of {', '.join(NORMALIZATIONS)}.")
     if responses not in RESPONSE_SCALES:
-        raise ConfigError(f"response normalisation is {responses!r}; choose one of {', '.join(RESPONSE_SCALES)}.")
+        raise ConfigError(f"response normalization is {responses!r}; choose one of {', '.join(RESPONSE_SCALES)}.")
     scale = RESPONSE_SCALES[responses](population.train_responses, population.train_mask)
-    offset, spread = NORMALISATIONS[inputs](population.train_images)
+    offset, spread = NORMALIZATIONS[inputs](population.train_images)
     if not np.any(np.asarray(spread) > 0):
         raise ConfigError(
-            "the training images do not vary, so that they cannot be normalised: look at training_inputs.npy, or set "
+            "the training images do not vary, so that they cannot be normalized: look at training_inputs.npy, or set "
             "config.data.inputs to 'none'"
         )
     spread = np.where(np.asarray(spread) > 0, spread, 1)

@@ -1,6 +1,6 @@
 """What a config means: the population it names, the network it describes, how that is fitted.
 
-A config of this package has the groups `data`, `model` (one group a layer: layer0, layer1, …), `optimisation`,
+A config of this package has the groups `data`, `model` (one group a layer: layer0, layer1, …), `optimization`,
 `fit` and `stopping`; `configs/v1/suite.py` lists every field with its meaning. A layer's size is a number of features
 or a fraction of the recorded neurons, so that one config fits every region.
 
@@ -16,24 +16,26 @@ import numpy as np
 
 from runtime.config import ConfigError, did_you_mean, flatten
 from v1models import data, losses
-from v1models.fitting import Plan, Stopping
+from v1models.layers import KINDS
 from v1models.metrics import pearson
+from v1models.ndn3.regime import numpy_orders
 from v1models.network import Network
-from v1models.optimisation import Data, Hyper, Optimisation, Training, make_training
 from v1models.simulation import simulate
-from v1models.specification import LAYER_KINDS, NetworkSpec
+from v1models.specification import NetworkSpec
+from v1models.training import Plan, Stopping, orders_from_keys
+from v1models.update import Data, Hyper, Optimization, Trainer, make_trainer
 
 SOURCES = ("simulated", "regions")
 RECORDED_WHITE = 255e-6
 # Fields whose values may differ between networks that one program trains, beside all penalties and dropouts.
-NUMBERS = ("optimisation.learning_rate", "published")
+NUMBERS = ("optimization.learning_rate", "published")
 
 
 class Experiment(NamedTuple):
     """One fit: what to train, on what, and how long; I instances that share a program."""
 
     specs: tuple  # NetworkSpec of each instance, differing in penalty strengths and dropout alone
-    training: Training
+    trainer: Trainer
     hypers: tuple  # Hyper of each instance
     train: Data
     stopping: Any  # Data that early stopping looks at, or None
@@ -73,7 +75,7 @@ def load_population(config):
 
 
 def _as_recorded(population):
-    """A simulated population with pixels of 0 … 0.000255, as the supplement has: normalisations mean the same."""
+    """A simulated population with pixels of 0 … 0.000255, as the supplement has: normalizations mean the same."""
     return population._replace(
         train_images=RECORDED_WHITE * population.train_images,
         validation_images=RECORDED_WHITE * population.validation_images,
@@ -91,7 +93,7 @@ def read_experiment(configs):
         # Choices are made on held-out training rows, never on the validation set.
         raw = data.split_training(raw, config.data.inner_split, seed=config.data.split_seed)
     offset, scale = _image_scale(config, raw)
-    population = data.normalise(raw, config.data.inputs, config.data.responses)
+    population = data.normalize(raw, config.data.inputs, config.data.responses)
     trained, held_out = population, None
     if config.stopping.enabled:
         trained = data.split_training(population, config.stopping.fraction, seed=config.data.split_seed + 1)
@@ -99,12 +101,12 @@ def read_experiment(configs):
     rates = _mean_rates(config, population, trained)
     neurons = population.train_responses.shape[1]
     specs = network_specifications(configs, population.train_images.shape[1:], neurons)
-    optimisation = _optimisation(config)
+    optimization = _optimization(config)
     if len(configs[0].seeds) < 1:
         raise ConfigError("config.seeds is empty; give at least one, as in --config.seeds=0,1,2")
     return Experiment(
         specs,
-        make_training(Network(specs[0]), optimisation),
+        make_trainer(Network(specs[0]), optimization),
         tuple(_hyper(one, spec, specs) for one, spec in zip(configs, specs, strict=True)),
         _rows(trained.train_images, trained.train_responses, trained.train_mask, rates),
         None if held_out is None else _rows(
@@ -147,15 +149,15 @@ def _rows(images, responses, mask, rates):
 
 
 def _image_scale(config, raw):
-    if config.data.inputs not in data.NORMALISATIONS:
+    if config.data.inputs not in data.NORMALIZATIONS:
         raise ConfigError(
-            f"config.data.inputs is '{config.data.inputs}'{did_you_mean(config.data.inputs, data.NORMALISATIONS)}"
+            f"config.data.inputs is '{config.data.inputs}'{did_you_mean(config.data.inputs, data.NORMALIZATIONS)}"
         )
-    return data.NORMALISATIONS[config.data.inputs](np.asarray(raw.train_images, np.float64))
+    return data.NORMALIZATIONS[config.data.inputs](np.asarray(raw.train_images, np.float64))
 
 
 def _mean_rates(config, population, trained):
-    options = config.optimisation
+    options = config.optimization
     if options.noise != "poisson" or not options.divide_by_rates:
         return None
     if not options.rates_over_all_rows:
@@ -193,8 +195,8 @@ def _layer(name, group, neurons, used):
     """One layer's specification; used: the penalties that any instance of the fit uses."""
     options = dict(group.items())
     kind = options.pop("kind")
-    if kind not in LAYER_KINDS:
-        raise ConfigError(f"config.model.{name}.kind is '{kind}'{did_you_mean(kind, LAYER_KINDS)}")
+    if kind not in KINDS:
+        raise ConfigError(f"config.model.{name}.kind is '{kind}'{did_you_mean(kind, KINDS)}")
     if "fraction" in options:
         fraction = options.pop("fraction")
         if (fraction is None) == (options["features"] is None):
@@ -207,7 +209,7 @@ def _layer(name, group, neurons, used):
     penalties = dict(options.pop("penalties").items()) if "penalties" in options else {}
     options["penalties"] = {penalty: strength for penalty, strength in penalties.items() if penalty in used}
     try:
-        return LAYER_KINDS[kind](**options)
+        return KINDS[kind].layer(**options)
     except ConfigError as error:
         raise ConfigError(f"config.model.{name}: {error}") from None
 
@@ -245,9 +247,9 @@ def network_specifications(configs, image_shape, neurons):
 
 def _hyper(config, spec, specs):
     dropping = {str(i) for one in specs for i, layer in enumerate(one.layers) if layer.dropout}
-    rate = config.optimisation.learning_rate
+    rate = config.optimization.learning_rate
     if rate <= 0:
-        raise ConfigError(f"config.optimisation.learning_rate is {rate}; it must be positive")
+        raise ConfigError(f"config.optimization.learning_rate is {rate}; it must be positive")
     return Hyper(
         jnp.asarray(float(rate)),
         {
@@ -259,14 +261,14 @@ def _hyper(config, spec, specs):
     )
 
 
-def _optimisation(config):
-    options = dict(config.optimisation.items())
+def _optimization(config):
+    options = dict(config.optimization.items())
     for name in ("learning_rate", "divide_by_rates", "rates_over_all_rows"):
         options.pop(name)
     try:
-        return Optimisation(**options)
+        return Optimization(**options)
     except ConfigError as error:
-        raise ConfigError(f"config.optimisation: {error}") from None
+        raise ConfigError(f"config.optimization: {error}") from None
 
 
 def _plan(config, instances):
@@ -279,7 +281,7 @@ def _plan(config, instances):
             epochs=options.epochs,
             log_every=options.log_every,
             stopping=stopping,
-            numpy_seeds=tuple(config.seeds) * instances if options.numpy_orders else None,
+            orders=numpy_orders(tuple(config.seeds) * instances) if options.numpy_orders else orders_from_keys,
             members_at_once=options.members_at_once,
             checkpoint_every=options.checkpoint_every,
         )

@@ -1,9 +1,9 @@
-"""Difference-of-Gaussians filters: the model of a centre–surround receptive field.
+"""Difference-of-Gaussians filters: the model of a center–surround receptive field.
 
     G(x, y; α, s) = α / (2π s) · exp(−((x − μₓ)² + (y − μ_y)²) / 2s)            s is a VARIANCE (pixels²)
     filter        = G(α₁, s₁) − G(α₂, s₂)
 
-By default the two Gaussians share the first one's centre (concentric) and the surround's variance is s₁ + s₂, so that
+By default the two Gaussians share the first one's center (concentric) and the surround's variance is s₁ + s₂, so that
 it is always the wider one. Parameters are clipped to their bounds in the forward pass.
 
 An isotropic Gaussian is the outer product of two one-dimensional ones, so a filter on an H×W grid costs 2(H + W)
@@ -22,7 +22,7 @@ import numpy as np
 from v1models.constraints import clip_with_open_border
 
 # The rows of a parameter array (2 Gaussians, 4 parameters, F filters).
-AMPLITUDE, VARIANCE, CENTRE_X, CENTRE_Y = range(4)
+AMPLITUDE, VARIANCE, CENTER_X, CENTER_Y = range(4)
 
 
 class GaussianBounds(NamedTuple):
@@ -30,17 +30,17 @@ class GaussianBounds(NamedTuple):
 
     amplitude: tuple  # response per pixel value
     variance: tuple  # pixels²
-    centre_x: tuple  # pixels from the left column
-    centre_y: tuple  # pixels from the top row
+    center_x: tuple  # pixels from the left column
+    center_y: tuple  # pixels from the top row
 
 
 def default_bounds(height, width):
-    """Bounds that reproduce HSM on its 31-pixel images: variance (1, int(0.82 · larger side)), centre (2, side − 2)."""
+    """Bounds that reproduce HSM on its 31-pixel images: variance (1, int(0.82 · larger side)), center (2, side − 2)."""
     return GaussianBounds(
         amplitude=(float(np.finfo(np.float64).eps), 10.0),
         variance=(1.0, float(int(0.82 * max(height, width)))),
-        centre_x=(2.0, width - 2.0),
-        centre_y=(2.0, height - 2.0),
+        center_x=(2.0, width - 2.0),
+        center_y=(2.0, height - 2.0),
     )
 
 
@@ -79,7 +79,7 @@ def _sum_of_gaussians(amplitude, variance, x, y, height, width):
 def _sum_of_gaussians_transposed(height, width, saved, cotangent):
     """Gradients from the moments of cotangent × Gaussian along each axis.
 
-    With u, v the distances from the centre, ∂G/∂x = G u/s, ∂G/∂y = G v/s and ∂G/∂s = G ((u² + v²)/2s − 1)/s. Automatic
+    With u, v the distances from the center, ∂G/∂x = G u/s, ∂G/∂y = G v/s and ∂G/∂s = G ((u² + v²)/2s − 1)/s. Automatic
     differentiation would contract the cotangent over both axes; here one product over rows leaves only small sums.
     """
     amplitude, variance, scale, (tall, v), (wide, u) = saved
@@ -102,10 +102,10 @@ def difference_of_gaussians(parameters, height, width, bounds, concentric=True, 
     """The filters G(α₁, s₁) − G(α₂, s₂) on a pixel grid.
 
     Arguments
-        parameters (2, 4, F): centre and surround; amplitude, variance (pixels²), x, y (pixels); unclipped.
+        parameters (2, 4, F): center and surround; amplitude, variance (pixels²), x, y (pixels); unclipped.
         height, width: grid, pixels; pixel coordinates run from 0.
         bounds: GaussianBounds used for clipping.
-        concentric: the surround takes the centre's position (its own x, y are then unused).
+        concentric: the surround takes the center's position (its own x, y are then unused).
         summed_variance: the surround's variance is s₁ + s₂ instead of s₂.
     Returns (F, H, W): one filter after another, which makes the gradient of a batch of filters a fast product.
     """

@@ -43,7 +43,7 @@ def gradient_receptive_fields(predict, images):
 def most_exciting_images(predict, shape, neurons, norm, key, steps=200, step_size=0.05, starts=2):
     """For each neuron an image of given contrast that drives its prediction as high as gradient ascent finds.
 
-    Maximises yₙ(x) over ‖x‖₂ = norm, x without mean: a step along the normalised gradient, then back onto the sphere;
+    Maximises yₙ(x) over ‖x‖₂ = norm, x without mean: a step along the normalized gradient, then back onto the sphere;
     the best of several random starts. Arguments: predict as in `gradient_receptive_fields`; shape (rows, columns,
     channels); neurons, indices; norm, ‖x‖₂ in the units of the model's input; key; steps; step_size, as a fraction of
     norm; starts. Returns (images (len(neurons), *shape), predictions (len(neurons),)).
@@ -73,10 +73,10 @@ def most_exciting_images(predict, shape, neurons, norm, key, steps=200, step_siz
     return np.asarray(images[best, chosen]), np.asarray(values[best, chosen])
 
 
-def filter_centres(gaussians, bounds):
-    """Centres (F, 2) as (x, y) in pixels of difference-of-Gaussians units, clipped as the model uses them.
+def filter_centers(gaussians, bounds):
+    """Centers (F, 2) as (x, y) in pixels of difference-of-Gaussians units, clipped as the model uses them.
 
     Arguments: gaussians (2, 4, F); bounds, their GaussianBounds.
     """
     x, y = np.asarray(gaussians)[0, 2:4]
-    return np.stack([np.clip(x, *bounds.centre_x), np.clip(y, *bounds.centre_y)], axis=1)
+    return np.stack([np.clip(x, *bounds.center_x), np.clip(y, *bounds.center_y)], axis=1)

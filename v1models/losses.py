@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from runtime.config import ConfigError
 
 POISSON_OFFSET = 1e-6
-NORMALISER_FLOOR = 1e-8
+NORMALIZER_FLOOR = 1e-8
 LOSSES = ("poisson", "gaussian", "bernoulli")
 
 
@@ -65,7 +65,7 @@ def make_loss(noise, count_masked=False, offset=POISSON_OFFSET):
         entries = terms(noise, predictions, responses, mask, offset)
         rows = predictions.shape[0]
         if noise == "poisson" and mean_rates is not None:
-            return jnp.sum(entries / jnp.maximum(rows * mean_rates, NORMALISER_FLOOR))
+            return jnp.sum(entries / jnp.maximum(rows * mean_rates, NORMALIZER_FLOOR))
         if noise in ("poisson", "gaussian"):
             return jnp.sum(entries) / rows
         if mask is None or count_masked:
@@ -76,7 +76,7 @@ def make_loss(noise, count_masked=False, offset=POISSON_OFFSET):
 
 
 def neuron_sums(noise, predictions, responses, mask=None):
-    """Loss of each neuron summed over rows, (N,), without any normaliser."""
+    """Loss of each neuron summed over rows, (N,), without any normalizer."""
     return jnp.sum(terms(noise, predictions, responses, mask), axis=0)
 
 
@@ -84,9 +84,9 @@ def mean_rates(responses, mask=None, over_measured=True):
     """Mean response of each neuron, floored at 1e-8.
 
     Arguments: responses (n, N); mask (n, N) or None; over_measured, divide by the measured rows of a neuron (True) or
-    by all rows (False: NDN3, which makes the normaliser of a pooled neuron too small).
+    by all rows (False: NDN3, which makes the normalizer of a pooled neuron too small).
     """
     if mask is None:
-        return jnp.maximum(jnp.mean(responses, 0), NORMALISER_FLOOR)
+        return jnp.maximum(jnp.mean(responses, 0), NORMALIZER_FLOOR)
     count = jnp.maximum(jnp.sum(mask, 0), 1) if over_measured else responses.shape[0]
-    return jnp.maximum(jnp.sum(responses * mask, 0) / count, NORMALISER_FLOOR)
+    return jnp.maximum(jnp.sum(responses * mask, 0) / count, NORMALIZER_FLOOR)

@@ -5,7 +5,7 @@ neurons, NaN where an image was shown less often (`stack_trials` builds that fro
 bounds every score; the ceilings here estimate the bound from the repeats alone.
 
 Sources: oracle correlation and FEV/FEVE, Cadena et al. (2019), PLoS Comput. Biol. 15(4): e1006897; signal power and
-normalised correlation, Schoppe et al. (2016), Front. Comput. Neurosci. 10:10; bits per spike, Pillow et al. (2008),
+normalized correlation, Schoppe et al. (2016), Front. Comput. Neurosci. 10:10; bits per spike, Pillow et al. (2008),
 Nature 454:995; split-half reliability, Spearman (1910) and Brown (1910).
 """
 
@@ -188,7 +188,7 @@ def correlation_to_average(predictions, trials):
     return pearson(predictions, trial_average(trials), shown)
 
 
-def normalised_correlation(predictions, trials):
+def normalized_correlation(predictions, trials):
     """CCnorm = Cov(p, r̄) / √(Var p · signal power): correlation with the noise-free response, per neuron (N,).
 
     Neurons without signal power are NaN. Arguments: predictions (n, N); trials (T, n, N). Source: Schoppe et al. 2016.
@@ -218,7 +218,7 @@ def bits_per_spike(predictions, counts, mean_rates=None, mask=None):
 
 
 def poisson_null_cost(responses, mean_rates, offset=1e-6):
-    """Normalised Poisson loss of predicting a neuron's mean rate m: −[mean(r) ln(m + ε) − m] / max(m, 1e-8), (N,)."""
+    """Normalized Poisson loss of predicting a neuron's mean rate m: −[mean(r) ln(m + ε) − m] / max(m, 1e-8), (N,)."""
     rates = np.asarray(mean_rates, np.float64)
     mean = np.asarray(responses, np.float64).mean(0)
     return -(mean * np.log(rates + offset) - rates) / np.maximum(rates, 1e-8)

@@ -16,7 +16,7 @@ import numpy as np
 from flax import linen as nn
 
 from runtime.config import ConfigError
-from v1models.layers import MODULES
+from v1models.layers import KINDS
 from v1models.specification import NetworkSpec
 
 
@@ -45,7 +45,7 @@ class Network(nn.Module):
 
     def setup(self):
         self.layers = [
-            MODULES[type(layer)](layer, shape, name=f"layer{index}")
+            KINDS[type(layer).__name__].module(layer, shape, name=f"layer{index}")
             for index, (layer, shape) in enumerate(zip(self.spec.layers, self.spec.shapes, strict=False))
         ]
 
@@ -89,7 +89,7 @@ def default_dropout(spec):
     return {str(index): jnp.asarray(float(layer.dropout)) for index, layer in enumerate(spec.layers) if layer.dropout}
 
 
-def initialise(network, key, mean_rates=None):
+def initialize(network, key, mean_rates=None):
     """Initial variables of a network.
 
     Arguments: network; key; mean_rates (N,) or None: when given, the last layer's bias becomes ln(e^r̄ − 1), so that a

@@ -7,7 +7,7 @@ the grid as zero.
 Which penalty makes sense depends on the layer, and `check_penalties` refuses the rest when a network is built, because
 a penalty that silently does nothing is an experiment reported wrongly.
 
-Sources: NDN3 (the first fifteen); group sparsity and the normalised smoothness, Klindt et al. (2017), NIPS 30,
+Sources: NDN3 (the first fifteen); group sparsity and the normalized smoothness, Klindt et al. (2017), NIPS 30,
 "Neural system identification for large populations separating 'what' and 'where'".
 """
 
@@ -51,7 +51,7 @@ def orthogonality(w):
     return jnp.sum(jnp.square(flat.T @ flat - jnp.eye(flat.shape[1], dtype=w.dtype)))
 
 
-def _neighbour_sum(w, axis):
+def _neighbor_sum(w, axis):
     padding = [(0, 0)] * w.ndim
     padding[axis] = (1, 1)
     padded = jnp.pad(w, padding)
@@ -60,23 +60,23 @@ def _neighbour_sum(w, axis):
 
 
 def _laplacian(w):
-    # An axis of length one has no neighbours and is left out, also of the centre's weight.
-    return sum((_neighbour_sum(w, axis) - 2 * w for axis in (0, 1) if w.shape[axis] > 1), jnp.zeros_like(w))
+    # An axis of length one has no neighbors and is left out, also of the center's weight.
+    return sum((_neighbor_sum(w, axis) - 2 * w for axis in (0, 1) if w.shape[axis] > 1), jnp.zeros_like(w))
 
 
 def smoothness_channels(w):
     """Σ(D w)², D the second difference [1, −2, 1] along channels (d2t)."""
-    return jnp.sum(jnp.square(_neighbour_sum(w, 2) - 2 * w))
+    return jnp.sum(jnp.square(_neighbor_sum(w, 2) - 2 * w))
 
 
 def smoothness_space(w):
-    """Σ(Δw)², Δ the five-point Laplacian with centre −4 (three-point on one row or column), per channel (d2x)."""
+    """Σ(Δw)², Δ the five-point Laplacian with center −4 (three-point on one row or column), per channel (d2x)."""
     return jnp.sum(jnp.square(_laplacian(w)))
 
 
 def smoothness_both(w):
-    """Σ((Δ + D) w)²: space and channels in one seven-point stencil with centre −6 (d2xt)."""
-    return jnp.sum(jnp.square(_laplacian(w) + _neighbour_sum(w, 2) - 2 * w))
+    """Σ((Δ + D) w)²: space and channels in one seven-point stencil with center −6 (d2xt)."""
+    return jnp.sum(jnp.square(_laplacian(w) + _neighbor_sum(w, 2) - 2 * w))
 
 
 def _pairs(w, axes):
@@ -143,7 +143,7 @@ def group_sparsity(w):
 SMOOTHNESS_KERNEL = np.array([[0.25, 0.5, 0.25], [0.5, -3.0, 0.5], [0.25, 0.5, 0.25]])
 
 
-def smoothness_normalised(w):
+def smoothness_normalized(w):
     """Σ_{c,n} [Σ(K∗w)² / Σw²], K = [[¼, ½, ¼], [½, −3, ½], [¼, ½, ¼]]: smooth whatever the kernel's size is."""
     rows, columns = w.shape[:2]
     padded = jnp.pad(w, ((1, 1), (1, 1), (0, 0), (0, 0)))
@@ -170,40 +170,46 @@ PENALTIES = {
     "local": locality,
     "glocal": locality_across_channels,
     "group_sparsity": group_sparsity,
-    "smoothness": smoothness_normalised,
+    "smoothness": smoothness_normalized,
 }
-# A factorised layer y = Σ k_s k_t x is penalised on its vector over channels k_t, on its mask k_s, or on both joined.
-FACTORISED_JOINT = {"l1": l1, "l2": l2, "norm2": norm2}
-FACTORISED_FEATURES = {"d2t": smoothness_channels, "max_filt": competition_channels, "norm2_filt": norm2}
-FACTORISED_MASK = {
+# A factorized layer y = Σ k_s k_t x is penalized on its vector over channels k_t, on its mask k_s, or on both joined.
+FACTORIZED_JOINT = {"l1": l1, "l2": l2, "norm2": norm2}
+FACTORIZED_FEATURES = {"d2t": smoothness_channels, "max_filt": competition_channels, "norm2_filt": norm2}
+FACTORIZED_MASK = {
     "d2x": smoothness_space,
     "center": centrality,
     "max_space": competition_space,
     "local": locality,
     "norm2_space": norm2,
 }
+# The penalties that each family of layers takes: a free matrix, two factors, or neither.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "weights": tuple(PENALTIES),
+    "factorized": ("product_l1", *FACTORIZED_JOINT, *FACTORIZED_FEATURES, *FACTORIZED_MASK),
+    "none": (),
+}
 NEEDS_SPACE = ("d2x", "d2xt")
 NEEDS_CHANNELS = ("d2t",)
 
 
-def penalise(name, w):
+def penalize(name, w):
     """The penalty `name` (λ = 1) of receptive fields w (H, W, C, N)."""
     return PENALTIES[name](w)
 
 
-def penalise_factorised(name, features, mask):
-    """The penalty `name` (λ = 1) of a factorised layer.
+def penalize_factorized(name, features, mask):
+    """The penalty `name` (λ = 1) of a factorized layer.
 
     'product_l1' is Σₙ ‖k_s‖₁ ‖k_t‖₁ (Klindt et al. 2017). Arguments: features k_t (C, N); mask k_s (H, W, N).
     """
     if name == "product_l1":
         return jnp.sum(jnp.sum(_magnitude(features), 0) * jnp.sum(_magnitude(mask), (0, 1)))
-    if name in FACTORISED_FEATURES:
-        return FACTORISED_FEATURES[name](features[None, None])
-    if name in FACTORISED_MASK:
-        return FACTORISED_MASK[name](mask[:, :, None])
+    if name in FACTORIZED_FEATURES:
+        return FACTORIZED_FEATURES[name](features[None, None])
+    if name in FACTORIZED_MASK:
+        return FACTORIZED_MASK[name](mask[:, :, None])
     joined = jnp.concatenate([features, mask.reshape(-1, mask.shape[-1])])
-    return FACTORISED_JOINT[name](joined[None, None])
+    return FACTORIZED_JOINT[name](joined[None, None])
 
 
 def check_penalties(penalties, family, shape, where):
@@ -211,16 +217,12 @@ def check_penalties(penalties, family, shape, where):
 
     Arguments
         penalties: {name: strength}.
-        family: 'weights' (dense, convolution), 'factorised' (what/where) or 'none' (layers without a free matrix).
+        family: 'weights' (dense, convolution), 'factorized' (what/where) or 'none' (layers without a free matrix).
         shape: (H, W, C) of one receptive field.
         where: the layer, for the message.
     Raises ConfigError.
     """
-    known = {
-        "weights": set(PENALTIES),
-        "none": set(),
-        "factorised": {*FACTORISED_JOINT, *FACTORISED_FEATURES, *FACTORISED_MASK, "product_l1"},
-    }[family]
+    known = FAMILIES[family]
     height, width, channels = shape
     for name, strength in penalties.items():
         if name not in known:

@@ -1,6 +1,6 @@
 """Is the truth found: where a simulated population's difference-of-Gaussians units lie, and where fitted ones do.
 
-    centres.npz     true (G, 2), fitted (M, F, 2): x, y in pixels from the centre of the top-left pixel; size (2,), rows
+    centres.npz     true (G, 2), fitted (M, F, 2): x, y in pixels from the center of the top-left pixel; size (2,), rows
                     and columns; weight (M, F), how much each fitted unit counts in its network
 
 A fitted unit counts by √Σ over hidden units of (its weight × the standard deviation of its drive over the images)², as
@@ -10,15 +10,15 @@ a share of its network's largest.
 import jax
 import numpy as np
 
-from v1models.gaussians import CENTRE_X, CENTRE_Y, clip_parameters
-from v1models.layer_specs import DifferenceOfGaussians
+from v1models.gaussians import CENTER_X, CENTER_Y, clip_parameters
+from v1models.layers import DifferenceOfGaussians
 from v1models.network import Network
 
-CENTRES = "centres.npz"
+CENTERS = "centres.npz"
 
 
-def centres(spec, members, truth, images):
-    """True and fitted centres as named arrays, or None where there is nothing to compare.
+def centers(spec, members, truth, images):
+    """True and fitted centers as named arrays, or None where there is nothing to compare.
 
     Arguments
         spec: a NetworkSpec; one whose first layer is no DifferenceOfGaussians gives None.
@@ -42,8 +42,8 @@ def centres(spec, members, truth, images):
         members.params["layer0"]["gaussians"]
     ))  # fmt: skip
     return {
-        "true": truth.gaussians[0, CENTRE_X : CENTRE_Y + 1].T,
-        "fitted": np.moveaxis(clipped[:, 0, CENTRE_X : CENTRE_Y + 1], 1, 2),
+        "true": truth.gaussians[0, CENTER_X : CENTER_Y + 1].T,
+        "fitted": np.moveaxis(clipped[:, 0, CENTER_X : CENTER_Y + 1], 1, 2),
         "weight": weight / np.maximum(weight.max(1, keepdims=True), 1e-12),
         "size": np.array(spec.input_shape[:2]),
     }

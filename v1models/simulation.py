@@ -2,7 +2,7 @@
 
 Two kinds of neuron see natural-image patches:
 
-    'centre_surround'   a shared set of difference-of-Gaussians units (the model of LGN input) → a weighted sum →
+    'center_surround'   a shared set of difference-of-Gaussians units (the model of LGN input) → a weighted sum →
                         softplus, which is the shape of the HSM baselines
     'energy'            Gabor energy units: √(even² + odd²), a complex cell (Adelson & Bergen 1985)
 
@@ -21,7 +21,7 @@ from runtime.images import load_images
 from v1models.data import Population
 from v1models.gaussians import default_bounds, difference_of_gaussians
 
-KINDS = ("centre_surround", "energy", "mixed")
+KINDS = ("center_surround", "energy", "mixed")
 NOISES = ("poisson", "gamma")
 
 
@@ -37,9 +37,9 @@ class Truth(NamedTuple):
 
 
 def _units(random, count, size):
-    """Centre–surround units: positions over the middle of the image, centres of 1 to 2.5 pixels sd."""
+    """Center–surround units: positions over the middle of the image, centers of 1 to 2.5 pixels sd."""
     spread = (0.25 * size, 0.75 * size)
-    centre = np.stack(
+    center = np.stack(
         [
             random.uniform(6, 10, count),
             random.uniform(1.5, 6, count),
@@ -47,22 +47,22 @@ def _units(random, count, size):
             random.uniform(*spread, count),
         ]
     )
-    # The surround nearly balances the centre, so that mean luminance drives the unit little.
-    surround = np.stack([0.85 * centre[0], 2 * centre[1], centre[2], centre[3]])
-    return np.stack([centre, surround])
+    # The surround nearly balances the center, so that mean luminance drives the unit little.
+    surround = np.stack([0.85 * center[0], 2 * center[1], center[2], center[3]])
+    return np.stack([center, surround])
 
 
-def _centre_surround_rates(random, images, neurons, units, hidden_units, size):
+def _center_surround_rates(random, images, neurons, units, hidden_units, size):
     gaussians = _units(random, units, size)
     filters = np.asarray(difference_of_gaussians(jnp.asarray(gaussians), size, size, default_bounds(size, size)))
-    drive = _standardised(images.reshape(len(images), -1) @ filters.reshape(units, -1).T)
+    drive = _standardized(images.reshape(len(images), -1) @ filters.reshape(units, -1).T)
     inner = _sparse_weights(random, units, hidden_units)
-    hidden = np.logaddexp(0, 2 * _standardised(drive @ inner))
+    hidden = np.logaddexp(0, 2 * _standardized(drive @ inner))
     outer = _sparse_weights(random, hidden_units, neurons)
-    return np.logaddexp(0, 2 * _standardised(hidden @ outer) - 1), gaussians, inner, outer
+    return np.logaddexp(0, 2 * _standardized(hidden @ outer) - 1), gaussians, inner, outer
 
 
-def _standardised(values):
+def _standardized(values):
     return (values - values.mean(0)) / values.std(0)
 
 
@@ -116,7 +116,7 @@ def simulate(
 
     Arguments
         neurons; size, pixels a side; train_images, shown once; validation_images, shown `repeats` times.
-        kind: 'centre_surround', 'energy' or 'mixed' (half of each); units: centre–surround units that feed the former,
+        kind: 'center_surround', 'energy' or 'mixed' (half of each); units: center–surround units that feed the former,
             through hidden units, `hidden` of them a neuron (at least two).
         noise: 'poisson' (counts) or 'gamma' (continuous, variance = mean); mean_rate: mean expected response.
         seed: of everything random. Raises ConfigError for an unknown kind or noise, a size below 12, or
@@ -135,10 +135,10 @@ def simulate(
     found = load_images("natural", size=size, channels=1, num_train=train_images, num_test=validation_images, seed=seed)
     images = np.concatenate([found.train, found.test]).astype(np.float64)
     whitened = (images[..., 0] - images.mean()) / images.std()
-    simple = {"centre_surround": neurons, "energy": 0, "mixed": neurons - neurons // 2}[kind]
+    simple = {"center_surround": neurons, "energy": 0, "mixed": neurons - neurons // 2}[kind]
     rates, gaussians, weights, gabors = [], None, (None, None), None
     if simple:
-        part, gaussians, *weights = _centre_surround_rates(
+        part, gaussians, *weights = _center_surround_rates(
             random, whitened, simple, units, max(2, int(hidden * simple)), size
         )
         rates.append(part)

@@ -5,8 +5,8 @@ place is an error and never ignored. `NetworkSpec` walks the shapes through the 
 
     NetworkSpec(input_shape=(31, 31, 1), layers=(
         DifferenceOfGaussians(9),
-        Dense(20, activation='softplus', bias_initialiser='normal'),
-        Dense(103, activation='softplus', bias_initialiser='normal', penalties={'l2': 0.1})))
+        Dense(20, activation='softplus', bias_initializer='normal'),
+        Dense(103, activation='softplus', bias_initializer='normal', penalties={'l2': 0.1})))
 
 Activities have the shape (batch, rows, columns, channels) everywhere; a layer without spatial extent has one row and
 one column.
@@ -15,46 +15,31 @@ one column.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from v1models.layer_specs import (
-    AddStreams,
-    ChannelFilter,
-    Convolution,
-    ConvolutionalDifferenceOfGaussians,
-    Dense,
-    DifferenceOfGaussians,
-    Factorised,
-    FactorisedConvolution,
-    Layer,
-    LinearScale,
-    MultiplyStreams,
-    PointReadout,
-    require,
-)
+from v1models.layers import KINDS, Layer
+from v1models.layers.layer import Shape, require
 
-LAYER_KINDS = {
-    kind.__name__: kind
-    for kind in (
-        Dense,
-        Convolution,
-        DifferenceOfGaussians,
-        ConvolutionalDifferenceOfGaussians,
-        Factorised,
-        FactorisedConvolution,
-        LinearScale,
-        PointReadout,
-        AddStreams,
-        MultiplyStreams,
-        ChannelFilter,
-    )
+# Names that descriptions written by earlier versions use, beside ours.
+EARLIER_NAMES = {
+    "Factorised": "Factorized",
+    "FactorisedConvolution": "FactorizedConvolution",
+    "bias_initialiser": "bias_initializer",
+    "weight_initialiser": "weight_initializer",
+    "normalisation": "normalization",
 }
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """Input shape (rows, columns, channels) and the layers in order; checked on construction."""
+    """A network, checked on construction.
 
-    input_shape: tuple[int, int, int]
+    Attributes:
+      input_shape: rows, columns and channels of its input.
+      layers: the layers in order.
+    """
+
+    input_shape: Shape
     layers: tuple[Layer, ...]
 
     def __post_init__(self):
@@ -77,20 +62,20 @@ class NetworkSpec:
             shape, previous = layer.output_shape(shape), layer
 
     @property
-    def shapes(self):
+    def shapes(self) -> tuple[Shape, ...]:
         """Shape of the input and of every layer's output."""
         shapes = [self.input_shape]
         for layer in self.layers:
             shapes.append(layer.output_shape(shapes[-1]))
         return tuple(shapes)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain nested dict (JSON), defaults left out."""
         return {"input_shape": list(self.input_shape), "layers": [_layer_to_dict(layer) for layer in self.layers]}
 
     @classmethod
-    def from_dict(cls, description):
-        """Inverse of `to_dict`. Raises ConfigError naming the layer and field that is wrong."""
+    def from_dict(cls, description: Mapping[str, Any]) -> "NetworkSpec":
+        """Inverse of `to_dict`; raises a `ConfigError` naming the layer and field that is wrong."""
         unknown = set(description) - {"input_shape", "layers"}
         require(not unknown, f"a network has input_shape and layers, not {', '.join(sorted(unknown))}.")
         layers = [layer_from_dict(entry, f"layer {index}") for index, entry in enumerate(description["layers"])]
@@ -107,18 +92,20 @@ def _layer_to_dict(layer):
     return entry
 
 
-def layer_from_dict(entry, where="layer"):
-    """A layer from {'kind': name, option: value, …}. Raises ConfigError with the known kinds or options."""
-    options = dict(entry)
+def layer_from_dict(entry: Mapping[str, Any], where: str = "layer") -> Layer:
+    """A layer from {'kind': name, option: value, …}; raises a `ConfigError` with the known kinds or options."""
+    options = {EARLIER_NAMES.get(name, name): value for name, value in entry.items()}
     kind = options.pop("kind", None)
-    require(kind in LAYER_KINDS, f"{where}: kind is {kind!r}; choose one of {', '.join(LAYER_KINDS)}.")
-    known = {field.name for field in dataclasses.fields(LAYER_KINDS[kind])}
+    kind = EARLIER_NAMES.get(kind, kind)
+    require(kind in KINDS, f"{where}: kind is {kind!r}; choose one of {', '.join(KINDS)}.")
+    fields = dataclasses.fields(KINDS[kind].layer)
+    known = {field.name for field in fields}
     required = {
         field.name
-        for field in dataclasses.fields(LAYER_KINDS[kind])
+        for field in fields
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     }
     unknown, missing = sorted(set(options) - known), sorted(required - set(options))
     require(not unknown, f"{where} ({kind}): unknown option {', '.join(unknown)}; it knows {', '.join(sorted(known))}.")
     require(not missing, f"{where} ({kind}): {', '.join(missing)} is missing.")
-    return LAYER_KINDS[kind](**options)
+    return KINDS[kind].layer(**options)

@@ -1,227 +1,354 @@
-"""A fit as a run folder: from a config to tables, and on from where it stopped.
+"""Fitting: all members of a fit in one compiled program, scored at logged epochs, stoppable and resumable.
 
-`train(config, workdir)` leaves in the run folder
+    members = start_members(trainer, hypers, seeds)
+    result = fit(trainer, members, data, validation, Plan(epochs=5000, log_every=50))
 
-    config.json             the config, package versions and git revision
-    metrics.jsonl           at every logged epoch the percentiles over seeds; the same in `tensorboard/`
-    checkpoints/            everything the fit carries; a run that is called again goes on bit for bit
-    model.json, weights/    the fitted members (`v1models.runs.load`)
-    results.csv             one row a seed; neurons.csv: one a seed and neuron; history.csv: one a seed and logged epoch
-    percentiles.csv         the 50th, 90th and 10th percentile over seeds, and of the mean over seeds' predictions
-    ensemble.csv            that mean prediction's score, one row a neuron
-    ceilings.csv            what could be reached: noise ceilings of every neuron, where there are repeats
-    filters.npz             weights of the best seed as the forward pass uses them, for figures
-    centres.npz             true and fitted centres of difference-of-Gaussians units, simulated data only
-    receptive_fields.npz    what neurons want to see: spike-triggered averages, gradients, most exciting images
+Between two logged epochs the whole stretch is one program: a scan over epochs of a scan over batches, mapped over
+members. At a logged epoch every member predicts the whole validation set. Early stopping, learning-rate phases and
+best weights are kept for each member apart; one that has stopped stands still while the others go on. A member whose
+parameters stop being finite is scored 0 from then on and named in the result; the others do not feel it.
 
-`train_together(configs, folders)` does the same for several configs that differ in numbers only, in one program. Each
-gets a folder of its own, and the carried state lies in the first one's.
+The order of rows is a function of the member's key (or NDN3 seed) and the epoch alone, and everything carried is in the
+checkpoint, so a resumed fit continues bit for bit.
 """
 
-from __future__ import annotations
-
-import json
-import pathlib
-from typing import Any
+import dataclasses
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
-from runtime import devices
-from runtime.checkpoint import Checkpoints
-from runtime.config import ConfigError, RunError, check_same, save_config
-from runtime.interrupt import stop_on_signal
-from runtime.metrics import MetricsWriter, Progress
-from v1models import interpret, metrics, recovery, runs
-from v1models.experiment import mean_rate_start, read_experiment, shared_program
-from v1models.fitting import StoppedError, fit, stack_hypers, start_members
-from v1models.network import Network
+from runtime.config import ConfigError, RunError
+from v1models.metrics import pearson_on_device
+from v1models.update import Member, random_orders
 
-MAY_CHANGE = ("log", "data.dir", "published")
-PERCENTILES = ("p50", "p90", "p10")
-FINISHED = "finished.json"
+MONITORS = ("loss", "correlation")
+
+# For so many rows, a function (members' keys (M,), first epoch, epochs) -> rows in order, (M, epochs, rows); asked for
+# epochs in rising order.
+Orders = Callable[[int], Callable[[jax.Array, int, int], jax.Array]]
 
 
-def train(config, workdir) -> dict[str, Any]:
-    """Fit all seeds of a config in `workdir`, from its last checkpoint if there is one.
+def orders_from_keys(rows: int) -> Callable[[jax.Array, int, int], jax.Array]:
+    """Orders that depend on a member's key and the epoch alone, see `random_orders`."""
+    program = jax.jit(random_orders, static_argnums=(2, 3))
+    return lambda keys, first, epochs: program(keys, first, epochs, rows)
 
-    Returns {'finished': whether the fit came to its end, and the percentiles}. Raises ConfigError for configs that
-    cannot work, RunError when every seed diverges.
+
+
+@dataclasses.dataclass(frozen=True)
+class Stopping:
+    """Early stopping with best weights restored.
+
+    monitor: 'loss' (lower is better) or 'correlation' of the stopping rows; patience: logged epochs without a better
+    value before a phase ends; phases: how many, each from the best weights so far with the learning rate multiplied by
+    rate_factor (3 phases of factor 1/3: Klindt et al. 2017).
     """
-    return train_together([config], [workdir])[0]
+
+    monitor: str = "loss"
+    patience: int = 10
+    phases: int = 1
+    rate_factor: float = 1 / 3
+
+    def __post_init__(self):
+        if self.monitor not in MONITORS:
+            raise ConfigError(f"stopping monitor is {self.monitor!r}; choose one of {', '.join(MONITORS)}.")
+        if self.patience < 1 or self.phases < 1:
+            raise ConfigError(f"stopping needs patience and phases of at least 1, not {self.patience}, {self.phases}.")
 
 
-def train_together(configs, folders) -> list[dict[str, Any]]:
-    """Fit configs that differ in numbers only, in one program; returns what `train` does, for each."""
-    folders = [pathlib.Path(folder) for folder in folders]
-    if len({shared_program(config) for config in configs}) != 1:
-        raise ConfigError("these configs need programs of their own: they differ in more than penalties and rates")
-    finished = [read_finished(folder) for folder in folders]
-    for config, folder in zip(configs, folders, strict=True):
-        if (folder / "config.json").exists():
-            check_same(config, folder, MAY_CHANGE)
-    if all(finished):
-        return finished
-    devices.set_matmul_precision(configs[0].precision)
-    experiment = read_experiment(configs)
-    for config, folder in zip(configs, folders, strict=True):
-        save_config(config, folder)
-    log = configs[0].log
-    with Checkpoints(folders[0] / "checkpoints", log.keep, keep_best=False) as checkpoints, stop_on_signal() as stop:
-        try:
-            result = run_fit(configs[0], experiment, folders, checkpoints, lambda: stop.requested)
-        except StoppedError as error:
-            print(f"{folders[0].name}: {error}; the same command goes on from there")
-            return [{"finished": False} for _ in folders]
-    return [
-        write_results(config, experiment, index, slice_result(result, index, len(experiment.seeds)), folder)
-        for index, (config, folder) in enumerate(zip(configs, folders, strict=True))
-    ]
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long to fit and what to do on the way.
+
+    Attributes:
+      epochs: passes over the rows; log_every: epochs between two scores.
+      stopping: a `Stopping` or None.
+      orders: how rows are ordered, see `Orders`.
+      members_at_once: most members in one program (see `side_by_side`).
+      checkpoint_every: logged epochs between two checkpoints.
+    """
+
+    epochs: int
+    log_every: int = 50
+    stopping: Stopping | None = None
+    orders: Orders = orders_from_keys
+    members_at_once: int | None = None
+    checkpoint_every: int = 1
+
+    def __post_init__(self):
+        if min(self.epochs, self.log_every, self.checkpoint_every) < 1:
+            raise ConfigError(
+                f"epochs, log_every and checkpoint_every are {self.epochs}, {self.log_every}, "
+                f"{self.checkpoint_every}; each must be at least 1."
+            )
+        if self.members_at_once is not None and self.members_at_once < 1:
+            raise ConfigError(f"members_at_once is {self.members_at_once}; at least 1, or None for all.")
+
+    @property
+    def log_epochs(self):
+        """Epochs after which members are scored; the last one always."""
+        return [min(epoch + self.log_every, self.epochs) for epoch in range(0, self.epochs, self.log_every)]
 
 
-def run_fit(config, experiment, folders, checkpoints, stop):
-    """Fit all instances and seeds, writing their percentiles at logged epochs."""
-    count, plan = len(experiment.seeds), experiment.plan
-    members = start_members(experiment.training, experiment.seeds, len(folders), mean_rate_start(config, experiment))
-    hyper = stack_hypers(list(experiment.hypers), count)
-    saved = checkpoints.steps()
-    if saved:
-        check_instances(checkpoints.directory, len(folders))
-        print(f"{folders[0].name}: going on after epoch {saved[-1]} of {plan.epochs}")
-    (checkpoints.directory / "instances.json").write_text(json.dumps(len(folders)) + "\n")
-    start = saved[-1] if saved else 0
-    writers = [MetricsWriter(folder, resume_step=start) for folder in folders]
-    label = folders[0].name + (f" and {len(folders) - 1} more" if len(folders) > 1 else "")
-    with Progress(plan.epochs, start, label) as progress:
-
-        def report(epoch, scores):
-            for index, writer in enumerate(writers):
-                part = {name: value[index * count : (index + 1) * count] for name, value in scores.items()}
-                writer.write(epoch, summarise(part))
-            progress.update(epoch, f"r {np.median(scores['validation_correlation']):.3f}")
-
-        try:
-            return fit(
-                experiment.training, members, hyper, experiment.train, experiment.validation, plan,
-                stopping_data=experiment.stopping, checkpoints=checkpoints, report=report, stop=stop,
-            )  # fmt: skip
-        finally:
-            for writer in writers:
-                writer.close()
+class StoppedError(Exception):
+    """A fit ended on request after its last checkpoint; the same call goes on from there."""
 
 
-def check_instances(folder, count):
-    """Raise RunError when the carried state was written by a fit of another number of instances."""
-    path = folder / "instances.json"
-    before = json.loads(path.read_text()) if path.exists() else count
-    if before != count:
-        raise RunError(
-            f"{folder} was written by a fit of {before} instances and this one has {count}; remove that folder "
-            "to begin these instances anew"
+class Best(NamedTuple):
+    """Early stopping's memory, one entry a member."""
+
+    params: Any
+    batch_stats: Any
+    score: Any  # (M,), higher is better
+    epoch: Any  # (M,), int32
+    waited: Any  # (M,), logged epochs since, int32
+    phase: Any  # (M,), int32
+    active: Any  # (M,), bool
+
+
+class History(NamedTuple):
+    """Scores at logged epochs, NaN where the fit has not come; L logged epochs, M members."""
+
+    train_loss: Any  # (L, M), mean over the last epoch's batches
+    penalty: Any  # (L, M), likewise
+    validation_loss: Any  # (L, M)
+    validation_correlation: Any  # (L, M), mean over neurons
+
+
+class FitState(NamedTuple):
+    """Everything a fit carries from one logged epoch to the next."""
+
+    members: Member
+    best: Any  # Best, or () without early stopping
+    history: History
+    logged: Any  # logged epochs done
+
+
+class FitResult(NamedTuple):
+    """What a fit gives; M members, N neurons."""
+
+    epochs: Any  # (L,), logged epochs
+    history: History
+    members: Member  # last, or best ones with early stopping
+    correlations: Any  # (M, N), validation correlation of `members`
+    best_epoch: Any  # (M,), the epoch `members` are from
+    diverged: Any  # (M,), bool: parameters are not finite
+
+
+def stack_hypers(hypers, repeats=1):
+    """One `Hyper` with a leading axis from a list of them, each repeated `repeats` times (its seeds) in a row.
+
+    Raises ConfigError when they differ in more than numbers: such networks need programs of their own.
+    """
+    structure = jax.tree.structure(hypers[0])
+    for index, hyper in enumerate(hypers):
+        if jax.tree.structure(hyper) != structure:
+            raise ConfigError(
+                f"instance {index} has other penalties or dropout layers than instance 0; instances in one "
+                "fit may differ in numbers only: give the penalty to all of them, 0 where it is off."
+            )
+    return jax.tree.map(lambda *leaves: jnp.repeat(jnp.stack(leaves), repeats, axis=0), *hypers)
+
+
+def start_members(trainer, seeds, instances=1, mean_rates=None):
+    """Fresh members, instance after instance, each with every seed; a seed means the same start in all instances."""
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    init = jax.jit(jax.vmap(lambda key: trainer.init(key, mean_rates)))
+    members = init(keys)
+    return jax.tree.map(lambda leaf: jnp.concatenate([leaf] * instances), members)
+
+
+# Where every core has members of its own, XLA must not split single operations between cores as well: handing a part to
+# another thread takes several times longer than the operation.
+ONE_CORE = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner", "xla_cpu_multi_thread_eigen": False}
+
+
+def side_by_side(function, axes, size=None):
+    """`function` of one member as a function of many: compiled, mapped over members, on all cores of a CPU.
+
+    XLA gives the small operations of such networks to one core, so on a CPU every core has a share of the members, in a
+    thread of its own. All shares have the same size, and hence the same program: where members do not divide evenly the
+    last share begins with some of the share before, which costs no time. Accelerators take one share after another.
+
+    Arguments: function; axes, 0 for each of its arguments that has a leading axis of members, else None; size, most
+    members in one program, or None for all that there are (on a CPU, for an equal share for each core).
+    """
+    program = jax.jit(jax.vmap(function, in_axes=axes))
+    workers, alone = 1, program
+    if jax.default_backend() == "cpu":
+        workers, alone = _cores(), jax.jit(jax.vmap(function, in_axes=axes), compiler_options=ONE_CORE)
+
+    def mapped(*arguments):
+        count = jax.tree.leaves(arguments[axes.index(0)])[0].shape[0]
+        share = min(-(-count // workers), size or count)
+        starts = [min(first, count - share) for first in range(0, count, share)]
+        if len(starts) == 1:
+            return program(*arguments)
+        run = alone if len(starts) >= workers else program
+
+        def part(start):
+            chosen = (
+                jax.tree.map(lambda leaf: leaf[start : start + share], argument) if axis == 0 else argument
+                for argument, axis in zip(arguments, axes, strict=True)
+            )
+            return jax.block_until_ready(run(*chosen))
+
+        with ThreadPoolExecutor(workers) as pool:
+            parts = list(pool.map(part, starts))
+        repeated = len(starts) * share - count
+        return jax.tree.map(lambda *leaves: jnp.concatenate([*leaves[:-1], leaves[-1][repeated:]]), *parts)
+
+    return mapped
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _select(condition, new, old):
+    """Tree of new where condition (M,) holds, else of old."""
+
+    def choose(a, b):
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            return a
+        return jnp.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(choose, new, old)
+
+
+def initial_state(members, plan):
+    """The state of a fit that has not begun."""
+    count, logs = members.step.shape[0], len(plan.log_epochs)
+    empty = np.full((logs, count), np.nan, np.float32)
+    best = ()
+    if plan.stopping:
+        zeros = jnp.zeros(count, jnp.int32)
+        best = Best(
+            members.params, members.batch_stats, jnp.full(count, -jnp.inf), zeros, zeros, zeros, jnp.ones(count, bool)
         )
+    return FitState(members, best, History(*[empty.copy() for _ in History._fields]), 0)
 
 
-def summarise(scores):
-    """Percentiles over seeds of the correlation and medians of the losses, for one line of metrics."""
-    percentiles = metrics.percentiles_over_seeds(scores["validation_correlation"])
-    losses = {name: float(np.median(value)) for name, value in scores.items() if name != "validation_correlation"}
-    return {"correlation": dict(zip(PERCENTILES, map(float, percentiles), strict=True)), **losses}
-
-
-def slice_result(result, index, count):
-    """One instance's part of a fit."""
-    part = slice(index * count, (index + 1) * count)
-    return result._replace(
-        history=type(result.history)(*(np.asarray(scores)[:, part] for scores in result.history)),
-        members=jax.tree.map(lambda leaf: leaf[part], result.members),
-        correlations=result.correlations[part],
-        best_epoch=result.best_epoch[part],
-        diverged=result.diverged[part],
+def _update_best(trainer, best, members, score, epoch, stopping):
+    """One look of early stopping: keeps better weights, counts waiting, ends phases. Returns (best, members)."""
+    better = best.active & (score > best.score)
+    waited = jnp.where(better, 0, best.waited + best.active)
+    params, stats = _select(better, members.params, best.params), _select(better, members.batch_stats, best.batch_stats)
+    ended = best.active & (waited >= stopping.patience)
+    phase = best.phase + ended
+    active = best.active & (phase < stopping.phases)
+    restart = ended & active
+    # A new phase starts from the best weights with a fresh optimizer and a smaller rate.
+    optimizer = jax.vmap(trainer.start)(params, members.key, stats).optimizer
+    fresh = members._replace(
+        params=params, batch_stats=stats, optimizer=optimizer, rate_scale=members.rate_scale * stopping.rate_factor
     )
+    members = _select(restart, fresh, members)
+    return Best(
+        params,
+        stats,
+        jnp.where(better, score, best.score),
+        jnp.where(better, epoch, best.epoch),
+        jnp.where(restart, 0, waited),
+        phase,
+        active,
+    ), members
 
 
-def write_results(config, experiment, index, result, folder):
-    """Write one instance's model, tables and arrays; returns the summary that `train` returns."""
-    spec = experiment.specs[index]
-    labels = [{"instance": folder.name, "seed": seed} for seed in experiment.seeds]
-    runs.save(folder, spec, result, labels, experiment.offset, experiment.scale)
-    predictions = np.asarray(
-        jax.jit(jax.vmap(experiment.training.predict, in_axes=(0, None)))(result.members, experiment.validation.images)
+def fit(trainer, members, hyper, data, validation, plan, stopping_data=None, checkpoints=None, report=None, stop=None):
+    """Fit members side by side.
+
+    Arguments
+        trainer: closures of `make_trainer`.
+        members: (M, …) as `start_members` gives; hyper: a `Hyper` with a leading axis M.
+        data: `Data` to train on; validation: `Data` to score on at logged epochs.
+        plan: a `Plan`; stopping_data: `Data` that early stopping looks at, needed with early stopping alone; it should
+            not be the validation rows.
+        checkpoints: a `runtime.checkpoint.Checkpoints` or None; the latest one there is continued.
+        report: function (epoch, {'train_loss', 'penalty', 'validation_loss', 'validation_correlation': (M,)}) or None,
+            called at every logged epoch.
+        stop: function () -> bool or None, asked at every logged epoch whether to end there.
+    Returns a `FitResult`. Raises StoppedError when `stop` said so, ConfigError for a plan that does not fit the data,
+    RunError when all members diverge.
+    """
+    rows = data.images.shape[0]
+    if (plan.stopping is None) != (stopping_data is None):
+        raise ConfigError(
+            "early stopping needs rows of its own: give both a stopping plan and stopping_data, or neither."
+        )
+    run = side_by_side(trainer.epochs, (0, 0, None, 0), plan.members_at_once)
+
+    def score(member, part):
+        predictions = trainer.predict(member, part.images)
+        return trainer.loss(member, part), pearson_on_device(predictions, part.responses, part.mask)
+
+    evaluate = side_by_side(score, (0, None), plan.members_at_once)
+    draw_orders = plan.orders(rows)
+    state = initial_state(members, plan)
+    if checkpoints is not None and checkpoints.steps():
+        state = checkpoints.restore(state)[1]
+
+    epochs = plan.log_epochs
+    for log in range(int(state.logged), len(epochs)):
+        if _all_stopped(state):
+            break
+        first = epochs[log - 1] if log else 0
+        count = epochs[log] - first
+        orders = draw_orders(state.members.key, first, count)
+        trained, info = run(state.members, hyper, data, orders)
+        best = state.best
+        if plan.stopping:
+            trained = _select(best.active, trained, state.members)
+            loss, correlation = evaluate(trained, stopping_data)
+            watched = -loss if plan.stopping.monitor == "loss" else correlation.mean(-1)
+            watched = jnp.where(jnp.isfinite(watched), watched, -jnp.inf)
+            best, trained = _update_best(trainer, best, trained, watched, epochs[log], plan.stopping)
+        loss, correlation = evaluate(trained, validation)
+        if not bool(jnp.any(jnp.isfinite(loss))):
+            raise RunError(
+                f"after epoch {epochs[log]} no member's validation loss is finite; lower the learning rate "
+                "or look for values that are not finite in the data."
+            )
+        scores = {
+            "train_loss": info.loss[:, -1],
+            "penalty": info.penalty[:, -1],
+            "validation_loss": loss,
+            "validation_correlation": correlation.mean(-1),
+        }
+        scores = {name: np.asarray(value) for name, value in scores.items()}
+        for name, value in scores.items():
+            getattr(state.history, name)[log] = value
+        state = FitState(trained, best, state.history, log + 1)
+        if report is not None:
+            report(epochs[log], scores)
+        done = log + 1 == len(epochs) or _all_stopped(state)
+        stopped = stop is not None and stop() and not done
+        if checkpoints is not None and (done or stopped or (log + 1) % plan.checkpoint_every == 0):
+            checkpoints.save(
+                epochs[log], state, {"validation_correlation": float(scores["validation_correlation"].mean())}
+            )
+        if stopped:
+            raise StoppedError(f"stopped after epoch {epochs[log]}")
+    return _result(state, plan, evaluate, validation)
+
+
+def _all_stopped(state):
+    return isinstance(state.best, Best) and not bool(jnp.any(state.best.active))
+
+
+def _result(state, plan, evaluate, validation):
+    members, best_epoch = state.members, np.full(state.members.step.shape[0], plan.log_epochs[int(state.logged) - 1])
+    if plan.stopping:
+        members = members._replace(params=state.best.params, batch_stats=state.best.batch_stats)
+        best_epoch = np.asarray(state.best.epoch)
+    correlations = np.asarray(evaluate(members, validation)[1])
+    finite = np.all(
+        [np.isfinite(np.asarray(leaf)).reshape(leaf.shape[0], -1).all(1) for leaf in jax.tree.leaves(members.params)],
+        axis=0,
     )
-    validation = experiment.validation
-    ensemble = metrics.pearson(predictions.mean(0), validation.responses, validation.mask)
-    pd.DataFrame({"neuron": np.arange(len(ensemble)), "correlation": ensemble}).to_csv(
-        folder / "ensemble.csv", index=False
-    )
-    summary = runs.percentile_table(pd.read_csv(folder / "results.csv", dtype={"instance": str}))
-    summary["ensemble"] = ensemble.mean()
-    if experiment.truth_correlation is not None:
-        summary["true_rates"] = experiment.truth_correlation.mean()
-    best = int(np.argmax(np.where(result.diverged, -np.inf, result.correlations.mean(1))))
-    if experiment.trials is not None and len(experiment.trials) > 1:
-        ceilings = runs.ceiling_table(predictions[best], experiment.trials)
-        ceilings.insert(0, "neuron", np.arange(len(ceilings)))
-        ceilings.to_csv(folder / "ceilings.csv", index=False)
-        summary["ceiling"] = ceilings["ceiling"].mean()
-        summary["oracle"] = ceilings["oracle_correlation"].mean()
-    summary.to_csv(folder / "percentiles.csv", index=False)
-    found = recovery.centres(spec, result.members, experiment.truth, experiment.train.images[:500])
-    if found is not None:
-        np.savez_compressed(folder / recovery.CENTRES, **found)
-    write_arrays(config, experiment, spec, jax.tree.map(lambda leaf: leaf[best], result.members), folder)
-    row = {name: value for name, value in summary.iloc[0].items() if name != "instance"}
-    diverged = int(result.diverged.sum())
-    done = {"finished": True, **{name: float(value) for name, value in row.items()}}
-    if diverged:
-        done["note"] = f"{diverged} of {len(experiment.seeds)} seeds diverged"
-    # Written last: a folder that has it is whole.
-    temporary = folder / (FINISHED + ".incomplete")
-    temporary.write_text(json.dumps(done, indent=2) + "\n")
-    temporary.replace(folder / FINISHED)
-    return done
-
-
-def write_arrays(config, experiment, spec, member, folder):
-    """Write the weights of one member and what some neurons want to see, as arrays for figures."""
-    variables = {"params": member.params, **({"batch_stats": member.batch_stats} if member.batch_stats else {})}
-    weights = Network(spec).apply(variables, method="weights")
-    arrays = {
-        f"layer{index}_{name}": np.asarray(value)
-        for index, layer in enumerate(weights)
-        for name, value in layer.items()
-    }
-    np.savez_compressed(folder / "filters.npz", **arrays)
-    shown = min(config.log.neurons_shown, experiment.validation.responses.shape[1])
-    if not shown:
-        return
-    train, neurons = experiment.train, np.arange(shown)
-
-    def predict(images):
-        return experiment.training.predict(member, images)[:, :shown]
-
-    # Responses may be slightly negative (calcium signals); their floor counts as silence.
-    responses = np.asarray(train.responses)[:, :shown]
-    averages = interpret.spike_triggered_average(
-        train.images, responses - responses.min(0), None if train.mask is None else np.asarray(train.mask)[:, :shown]
-    )
-    flat = train.images.reshape(len(train.images), -1)
-    norm = float(jnp.linalg.norm(flat - flat.mean(1, keepdims=True), axis=1).mean())
-    exciting, responses = interpret.most_exciting_images(
-        predict, spec.input_shape, neurons, norm, jax.random.key(0), steps=60
-    )
-    np.savez_compressed(
-        folder / "receptive_fields.npz",
-        neurons=neurons,
-        spike_triggered_averages=averages,
-        gradients=interpret.gradient_receptive_fields(predict, experiment.validation.images[:50]),
-        most_exciting_images=exciting,
-        responses=responses,
-    )
-
-
-def read_finished(folder):
-    """What `train` returned for a folder when it came to its end, or None."""
-    path = pathlib.Path(folder) / FINISHED
-    return json.loads(path.read_text()) if path.exists() else None
+    return FitResult(np.array(plan.log_epochs), state.history, members, correlations, best_epoch, ~finite)

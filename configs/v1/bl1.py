@@ -21,6 +21,6 @@ def define(config: ConfigDict) -> None:
     set_layers(config, *hsm_layers(bias="zeros"))
     config.seeds = tuple(range(50))
     config.data.inputs = "million"
-    config.optimisation.learning_rate = 1e-4
+    config.optimization.learning_rate = 1e-4
     config.fit.epochs = 35000
     config.published = (0.42, 0.48, 0.30)

@@ -21,6 +21,6 @@ def get_config(preset: str = "thesis") -> ConfigDict:
 def define(config: ConfigDict) -> None:
     set_layers(config, *hsm_layers(bias="zeros"))
     config.seeds = tuple(range(25))
-    config.optimisation.learning_rate = 1e-4
+    config.optimization.learning_rate = 1e-4
     config.fit.epochs = 35000
     config.published = (0.508, 0.521, 0.49)

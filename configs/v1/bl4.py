@@ -10,7 +10,7 @@ Published, region 1 (50th, 90th, 10th percentile over seeds): .513 .533 .506; me
 The preset recovery fits 10 seeds to 6000 images of a simulated population that is a little simpler than the model (6
 units, 0.1 hidden units a neuron), so that the truth lies well inside the model's class; with as many units and hidden
 units as the model has, many seeds end in a local optimum, a unit missed.  The rate falls from 1e-2 along a cosine, for
-at 1e-3 the loss still falls after 45,000 updates.  The page shows true and fitted centres and the noise ceiling.
+at 1e-3 the loss still falls after 45,000 updates.  The page shows true and fitted centers and the noise ceiling.
 """
 
 from ml_collections import ConfigDict
@@ -35,6 +35,6 @@ def recovery(config: ConfigDict) -> None:
     config.seeds = tuple(range(10))
     config.data.simulated.update({"units": 6, "hidden": 0.1, "train_images": 6000, "validation_images": 200})
     config.fit.update({"epochs": 240, "log_every": 20})
-    updates = config.fit.epochs * config.data.simulated.train_images // config.optimisation.batch_size
-    config.optimisation.update({"learning_rate": 1e-2, "schedule": "cosine", "schedule_steps": updates})
+    updates = config.fit.epochs * config.data.simulated.train_images // config.optimization.batch_size
+    config.optimization.update({"learning_rate": 1e-2, "schedule": "cosine", "schedule_steps": updates})
     config.published = ()

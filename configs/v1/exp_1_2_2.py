@@ -19,4 +19,4 @@ def get_config(preset: str = "thesis") -> ConfigDict:
 
 def define(config: ConfigDict) -> None:
     best_baseline(config)
-    config.sweep.grid = (("optimisation.noise", ("poisson", "gaussian")),)
+    config.sweep.grid = (("optimization.noise", ("poisson", "gaussian")),)

@@ -20,6 +20,6 @@ def get_config(preset: str = "thesis") -> ConfigDict:
 def define(config: ConfigDict) -> None:
     best_baseline(config)
     config.sweep.runs = tuple(
-        (name, tuple((f"model.layer{index}.bias_initialiser", name) for index in range(3)))
+        (name, tuple((f"model.layer{index}.bias_initializer", name) for index in range(3)))
         for name in ("zeros", "normal")
     )

@@ -19,4 +19,4 @@ def get_config(preset: str = "thesis") -> ConfigDict:
 
 def define(config: ConfigDict) -> None:
     best_baseline(config)
-    config.sweep.grid = (("optimisation.learning_rate", (1e-5, 1e-4, 5e-4, 1e-3, 5e-3)),)
+    config.sweep.grid = (("optimization.learning_rate", (1e-5, 1e-4, 5e-4, 1e-3, 5e-3)),)

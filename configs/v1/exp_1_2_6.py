@@ -21,6 +21,6 @@ def get_config(preset: str = "thesis") -> ConfigDict:
 def define(config: ConfigDict) -> None:
     best_baseline(config)
     config.sweep.runs = tuple(
-        (f"batch{size}", (("optimisation.batch_size", size), ("fit.epochs", max(5000 * size // 16, 5000))))
+        (f"batch{size}", (("optimization.batch_size", size), ("fit.epochs", max(5000 * size // 16, 5000))))
         for size in (2, 8, 16, 32, 64, 128, 512, 1024, 1800)
     )

@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/v1/exp_2_2_2.py --config.data.dir=./Data
 
-As 2.2.1 with a factorised hidden layer, of l1 or l2 .01, .1 or 1, its feature vectors of unit norm; 10 seeds,
+As 2.2.1 with a factorized hidden layer, of l1 or l2 .01, .1 or 1, its feature vectors of unit norm; 10 seeds,
 5000 epochs.
 Published, region 1, the best (50th, 90th, 10th percentile over seeds): .474 .499 .461.  The number of hidden units, .2
 of the neurons, is chosen here.
@@ -23,7 +23,7 @@ def define(config: ConfigDict) -> None:
     set_layers(
         config,
         dense("Convolution", features=9, width=7, stride=4),
-        dense("Factorised", fraction=0.2, normalisation="features"),
+        dense("Factorized", fraction=0.2, normalization="features"),
         dense(fraction=1.0, penalties={"l2": 0.1}),
     )
     config.sweep.runs = tuple(

@@ -2,9 +2,9 @@
 
     python launch.py --config=configs/v1/exp_2_2_3.py --config.data.dir=./Data
 
-Filters of width 3, 7, 15 with stride (width + 1) // 2, 9 or 30 of them → hidden units, dense or factorised, with l2 .1
+Filters of width 3, 7, 15 with stride (width + 1) // 2, 9 or 30 of them → hidden units, dense or factorized, with l2 .1
 → neurons with l2 .1; 10 seeds, 5000 epochs.
-Published, region 1, the best (50th, 90th, 10th percentile): .482 .496 .466 (dense), .483 .502 .465 (factorised).  The
+Published, region 1, the best (50th, 90th, 10th percentile): .482 .496 .466 (dense), .483 .502 .465 (factorized).  The
 hidden layer's size, .2 of the neurons, and its l2 are chosen here.
 Time, estimated from 55 ms an epoch and seed of the largest run: up to nine hours on 2 cores.
 """
@@ -26,12 +26,12 @@ def define(config: ConfigDict) -> None:
         width=7,
         stride=4,
         activation="softplus",
-        bias_initialiser="normal",
+        bias_initializer="normal",
     )
     neurons = dense(fraction=1.0, penalties={"l2": 0.1})
     hidden = {"fraction": 0.2, "penalties": {"l2": 0.1}}
     add_alternative(config, "dense", convolved, dense(**hidden), neurons)
-    add_alternative(config, "sep", convolved, dense("Factorised", normalisation="features", **hidden), neurons)
+    add_alternative(config, "sep", convolved, dense("Factorized", normalization="features", **hidden), neurons)
     config.sweep.runs = tuple(
         (
             f"{name}_width{width}_filters{features}",

@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/v1/exp_2_2_4.py --config.data.dir=./Data
 
-Filters of width 3, 7, 15 with stride (width + 1) // 2, 9 or 30 of them → hidden units, dense or factorised, with l2 .1
+Filters of width 3, 7, 15 with stride (width + 1) // 2, 9 or 30 of them → hidden units, dense or factorized, with l2 .1
 → neurons with l2 .1; 10 seeds, 5000 epochs.
 Published, region 1, the best two (50th, 90th, 10th percentile): .498 .516 .448 and .495 .509 .462.  The hidden layer's
 size, .2 of the neurons, and its l2 are chosen here.

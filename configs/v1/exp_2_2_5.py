@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/v1/exp_2_2_5.py --config.data.dir=./Data
 
-Three convolutions of 48 (widths 13, 3, 3) → factorised neurons; stride of the first 1, 2 or 3 × its d2x .01, .1
+Three convolutions of 48 (widths 13, 3, 3) → factorized neurons; stride of the first 1, 2 or 3 × its d2x .01, .1
 × l1 of the readout .01, .1; 10 seeds, 5000 epochs.  The recipe as Klindt et al. wrote it: klindt.py.
 Published, region 1, the best (50th, 90th, 10th percentile over seeds): .479 .494 .455.  That strides and penalties were
 swept is published; their values are chosen here.
@@ -26,7 +26,7 @@ def define(config: ConfigDict) -> None:
         dense(width=13, **convolution),
         dense(width=3, **convolution),
         dense(width=3, **convolution),
-        dense("Factorised", fraction=1.0, normalisation="features"),
+        dense("Factorized", fraction=1.0, normalization="features"),
     )
     config.fit.members_at_once = 10
     config.sweep.grid = (

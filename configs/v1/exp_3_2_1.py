@@ -24,7 +24,7 @@ def define(config: ConfigDict) -> None:
     best_baseline(config)
     neurons = dense(fraction=1.0, penalties={"l2": 0.1})
     hidden = dense(fraction=0.2, penalties={"l2": 0.1})
-    gaussians = {"features": 9, "width": 15, "stride": 8, "bias_initialiser": "normal"}
+    gaussians = {"features": 9, "width": 15, "stride": 8, "bias_initializer": "normal"}
     add_alternative(config, "bl4", *hsm_layers(l2=0.1))
     add_alternative(config, "bl2", *hsm_layers(bias="zeros"))
     add_alternative(config, "lnln", dense(fraction=0.2, penalties={"d2x": 0.5}), neurons)
@@ -46,7 +46,7 @@ def define(config: ConfigDict) -> None:
                 ("model.use", name),
                 ("data.regions", (region,)),
                 ("published", (medians[region - 1],)),
-                ("optimisation.learning_rate", 1e-4 if name == "bl2" else 1e-3),
+                ("optimization.learning_rate", 1e-4 if name == "bl2" else 1e-3),
             ),
         )
         for name, medians in published.items()

@@ -2,7 +2,7 @@
 
     python launch.py --config=configs/v1/klindt.py --config.data.dir=./Data
 
-Pixels z-scored one by one; three convolutions of 48 (13 VALID, 3, 3) with batch normalisation and softplus, the last
+Pixels z-scored one by one; three convolutions of 48 (13 VALID, 3, 3) with batch normalization and softplus, the last
 linear; readout softplus(Σ|W_s||W_f|h + b) with product-L1, b from mean rates; Poisson summed over neurons; Adam with
 batches of 256, stopped by a fifth of the training images in three phases of 1e-3, /3, /9.  Strengths for region 1 and
 the grid of three strengths are theirs.  Region 3 takes widths 13, 8, 8: --config.model.layer1.width=8
@@ -25,7 +25,7 @@ def get_config(preset: str = "thesis") -> ConfigDict:
 def define(config: ConfigDict) -> None:
     config.data.inputs = "pixel_standard"
     convolution = {"kind": "Convolution", "features": 48, "bias": False, "batch_norm": True}
-    weights = {"weight_initialiser": "truncated_normal", "weight_scale": 0.01}
+    weights = {"weight_initializer": "truncated_normal", "weight_scale": 0.01}
     set_layers(
         config,
         layer(
@@ -34,7 +34,7 @@ def define(config: ConfigDict) -> None:
         layer(width=3, activation="softplus", penalties={"group_sparsity": 0.05}, **convolution, **weights),
         layer(width=3, penalties={"group_sparsity": 0.05}, **convolution, **weights),
         layer(
-            "Factorised",
+            "Factorized",
             fraction=1.0,
             activation="softplus",
             positive="both",
@@ -44,7 +44,7 @@ def define(config: ConfigDict) -> None:
         ),
     )
     config.model.mean_rate_bias = True
-    config.optimisation.update({"batch_size": 256, "poisson_offset": 1e-5, "divide_by_rates": False})
+    config.optimization.update({"batch_size": 256, "poisson_offset": 1e-5, "divide_by_rates": False})
     config.fit.update({"epochs": 3000, "log_every": 9, "members_at_once": 10})
     config.stopping.update({"enabled": True, "fraction": 0.2, "patience": 10, "phases": 3, "rate_factor": 1 / 3})
     config.sweep.runs = (

@@ -17,10 +17,8 @@ from ml_collections import ConfigDict
 
 from runtime.config import select_preset
 from runtime.fields import optional, per_layer
-from v1models.penalties import FACTORISED_FEATURES, FACTORISED_JOINT, FACTORISED_MASK, PENALTIES
-from v1models.specification import LAYER_KINDS
-
-FACTORISED = ("product_l1", *FACTORISED_JOINT, *FACTORISED_FEATURES, *FACTORISED_MASK)
+from v1models.layers import KINDS
+from v1models.penalties import FAMILIES
 
 
 def base() -> ConfigDict:
@@ -44,7 +42,7 @@ def base() -> ConfigDict:
     config.data.simulated.train_images = 1800
     config.data.simulated.validation_images = 50
     config.data.simulated.repeats = 10
-    config.data.simulated.kind = "centre_surround"  # centre_surround, energy or mixed
+    config.data.simulated.kind = "center_surround"  # center_surround, energy or mixed
     config.data.simulated.noise = "poisson"  # poisson or gamma
     config.data.simulated.mean_rate = 2.0
     config.data.simulated.units = 9
@@ -57,23 +55,23 @@ def base() -> ConfigDict:
 
     config.alternatives = ConfigDict()
 
-    config.optimisation = ConfigDict()
-    config.optimisation.noise = "poisson"  # poisson, gaussian or bernoulli
-    config.optimisation.optimiser = "adam"  # adam or lbfgs
-    config.optimisation.learning_rate = 1e-3
-    config.optimisation.batch_size = optional(int)  # None: all rows
-    config.optimisation.batch_size = 16
-    config.optimisation.keep_last_batch = True
-    config.optimisation.beta1 = 0.9
-    config.optimisation.beta2 = 0.999
-    config.optimisation.epsilon = 1e-8
-    config.optimisation.epsilon_before_correction = False  # as TensorFlow 1
-    config.optimisation.schedule = "constant"  # constant, cosine or exponential
-    config.optimisation.schedule_steps = optional(int)  # updates
-    config.optimisation.count_masked = False
-    config.optimisation.poisson_offset = 1e-6
-    config.optimisation.divide_by_rates = True  # the Poisson loss of a neuron is divided by its mean response
-    config.optimisation.rates_over_all_rows = False  # as NDN3: mean responses from validation rows as well
+    config.optimization = ConfigDict()
+    config.optimization.noise = "poisson"  # poisson, gaussian or bernoulli
+    config.optimization.optimizer = "adam"  # adam or lbfgs
+    config.optimization.learning_rate = 1e-3
+    config.optimization.batch_size = optional(int)  # None: all rows
+    config.optimization.batch_size = 16
+    config.optimization.keep_last_batch = True
+    config.optimization.beta1 = 0.9
+    config.optimization.beta2 = 0.999
+    config.optimization.epsilon = 1e-8
+    config.optimization.epsilon_before_correction = False  # as TensorFlow 1
+    config.optimization.schedule = "constant"  # constant, cosine or exponential
+    config.optimization.schedule_steps = optional(int)  # updates
+    config.optimization.count_masked = False
+    config.optimization.poisson_offset = 1e-6
+    config.optimization.divide_by_rates = True  # the Poisson loss of a neuron is divided by its mean response
+    config.optimization.rates_over_all_rows = False  # as NDN3: mean responses from validation rows as well
 
     config.fit = ConfigDict()
     config.fit.epochs = 5000
@@ -106,11 +104,11 @@ def base() -> ConfigDict:
 def layer(kind: str, **options) -> ConfigDict:
     """A layer's group of fields, every option in it; penalties not named are 0.
 
-    features: outputs; or fraction: of the number of neurons.  Options and penalties: v1models/layer_specs.py.
+    features: outputs; or fraction: of the number of neurons.  Options and penalties: v1models/layers/.
     """
     group = ConfigDict({"kind": kind})
     penalties = options.pop("penalties", {})
-    for field in dataclasses.fields(LAYER_KINDS[kind]):
+    for field in dataclasses.fields(KINDS[kind].layer):
         if field.name == "penalties":
             continue
         if field.name == "features":
@@ -123,8 +121,7 @@ def layer(kind: str, **options) -> ConfigDict:
             group[field.name] = field.default
     group.lock()
     group.update(options)
-    family = LAYER_KINDS[kind].penalty_family
-    known = {"weights": tuple(PENALTIES), "factorised": FACTORISED, "none": ()}[family]
+    known = FAMILIES[KINDS[kind].layer.penalty_family]
     with group.unlocked():
         group.penalties = ConfigDict(dict.fromkeys(known, 0.0)).lock()
     group.penalties.update({name: float(strength) for name, strength in penalties.items()})
@@ -146,13 +143,13 @@ def add_alternative(config: ConfigDict, name: str, *layers: ConfigDict) -> None:
 
 def dense(kind: str = "Dense", *, bias: str = "normal", **options) -> ConfigDict:
     """A softplus layer of weights with random biases: hidden units (fraction=0.2) or the neurons (fraction=1.0)."""
-    return layer(kind, activation="softplus", bias_initialiser=bias, **options)
+    return layer(kind, activation="softplus", bias_initializer=bias, **options)
 
 
 def hsm_layers(gaussians: int = 9, fraction: float = 0.2, bias: str = "normal", l2: float = 0.0) -> tuple:
     """Layers of the baselines: differences of Gaussians → hidden softplus units → softplus neurons (l2 on these)."""
     return (
-        layer("DifferenceOfGaussians", features=gaussians, bias_initialiser=bias),
+        layer("DifferenceOfGaussians", features=gaussians, bias_initializer=bias),
         dense(fraction=fraction, bias=bias),
         dense(fraction=1.0, bias=bias, penalties={"l2": l2}),
     )
@@ -175,7 +172,7 @@ def ndn3(config: ConfigDict) -> None:
 
     Its initial values and its layers' further quirks are in v1models/ndn3/adapter.py.
     """
-    config.optimisation.update({"epsilon_before_correction": True, "rates_over_all_rows": True})
+    config.optimization.update({"epsilon_before_correction": True, "rates_over_all_rows": True})
     config.fit.numpy_orders = True
     for model in (config.model, *config.alternatives.values()):
         for group in model.values():

@@ -83,7 +83,7 @@ def get_config(preset: str = "families") -> ConfigDict:
 def define(config: ConfigDict) -> None:
     config.data.responses = "neuron_deviation"
     config.data.simulated.update({"neurons": 4, "size": 20, "kind": "energy"})
-    config.optimisation.update({"noise": "gaussian", "batch_size": BATCH, "schedule": "cosine", "schedule_steps": 1})
+    config.optimization.update({"noise": "gaussian", "batch_size": BATCH, "schedule": "cosine", "schedule_steps": 1})
     config.fit.log_every = 2
     set_layers(config, *cnn())
     for name, layers in architectures().items():
@@ -91,14 +91,14 @@ def define(config: ConfigDict) -> None:
 
 
 def convolution(features: int, width: int, **options) -> ConfigDict:
-    """A convolution with batch normalisation and, unless said otherwise, rectification."""
-    start = {"activation": "relu", "weight_initialiser": "he_normal", "bias": False, "batch_norm": True}
+    """A convolution with batch normalization and, unless said otherwise, rectification."""
+    start = {"activation": "relu", "weight_initializer": "he_normal", "bias": False, "batch_norm": True}
     return layer("Convolution", features=features, width=width, **{**start, **options})
 
 
 def readout(kind: str = "Dense", **options) -> ConfigDict:
     """The neurons: weights of the layer before, then a softplus, which keeps the many small responses small."""
-    start = {"activation": "softplus", "weight_initialiser": "lecun_normal"}
+    start = {"activation": "softplus", "weight_initializer": "lecun_normal"}
     return layer(kind, fraction=1.0, **{**start, **options})
 
 
@@ -126,7 +126,7 @@ def cnn(
         for index, (features, width) in enumerate(convolutions)
     ]
     if hidden:
-        start = {"activation": "relu", "weight_initialiser": "he_normal", "bias": False, "batch_norm": True}
+        start = {"activation": "relu", "weight_initializer": "he_normal", "bias": False, "batch_norm": True}
         layers.append(layer("Dense", features=hidden, dropout=dropout, **start))
     return (*layers, readout(activation=output))
 
@@ -134,7 +134,7 @@ def cnn(
 def architectures() -> dict[str, tuple]:
     """Layers of every family."""
     gaussians = {"features": 9, "width": 7, "stride": 2, "activation": "relu"}
-    small = {"weight_initialiser": "truncated_normal", "weight_scale": 0.01}
+    small = {"weight_initializer": "truncated_normal", "weight_scale": 0.01}
     sparse = {"penalties": {"group_sparsity": 0.0025}, **small}
     mask = {"positive": "both", "positivity": "absolute", "penalties": {"product_l1": 0.0003}, **small}
     smooth = {"penalties": {"smoothness": 0.0003}, **small}
@@ -144,12 +144,12 @@ def architectures() -> dict[str, tuple]:
             convolution(48, 13, padding="VALID", activation="softplus", **smooth),
             convolution(48, 3, activation="softplus", **sparse),
             convolution(48, 3, activation="linear", **sparse),
-            readout("Factorised", **mask),
+            readout("Factorized", **mask),
         ),
         "separable": (
             convolution(24, 5, padding="VALID", pool=2),
             convolution(48, 3),
-            readout("Factorised", normalisation="features", penalties={"l1": 0.0003}),
+            readout("Factorized", normalization="features", penalties={"l1": 0.0003}),
         ),
         "convolution": (convolution(24, 5, padding="VALID", pool=2, dropout=0.3), readout()),
         "convdog": (
@@ -169,8 +169,8 @@ def regime(name: str, epochs: int, rate: float, rows: int = ROWS) -> tuple:
     return (
         ("model.use", name),
         ("fit.epochs", epochs),
-        ("optimisation.learning_rate", rate),
-        ("optimisation.schedule_steps", epochs * math.ceil(rows / BATCH)),
+        ("optimization.learning_rate", rate),
+        ("optimization.schedule_steps", epochs * math.ceil(rows / BATCH)),
     )
 
 

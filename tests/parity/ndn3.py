@@ -151,7 +151,7 @@ def _check_loss(file, path):
     return found
 
 
-# Penalties of normalised weights whose gradient vanishes or jumps by construction: their value alone is compared.
+# Penalties of normalized weights whose gradient vanishes or jumps by construction: their value alone is compared.
 def _gradient_is_defined(kind, norm, name):
     if kind == "sep":
         return name not in ("norm2_filt", "d2t", "max_filt", "norm2_space", "l2", "norm2") or norm == -1
@@ -164,12 +164,12 @@ def _check_reg(file, path):
     kind, norm = params["layer_types"][index], params["normalize_weights"][index]
     specs = {}
     for name, status in json.loads(str(file["status_json"])).items():
-        regularised = json.loads(json.dumps(params))
-        regularised["reg_initializers"][index] = {name: strength}
+        regularized = json.loads(json.dumps(params))
+        regularized["reg_initializers"][index] = {name: strength}
         # What NDN3 refuses must be refused here, and nothing else: 0 for agreement.
         agrees = 0.0
         try:
-            specs[name] = ndn3.network_from_parameters(regularised)
+            specs[name] = ndn3.network_from_parameters(regularized)
             agrees = float("inf") if status.startswith("ERROR") else 0.0
         except ValueError:
             agrees = 0.0 if status.startswith("ERROR") else float("inf")
@@ -206,7 +206,8 @@ def _check_init(file, path):
     for name, params in json.loads(str(file["params_json"])).items():
         seeds = sorted({int(key.split("_seed")[1].split("_")[0]) for key in file if key.startswith(f"{name}_seed")})
         for seed in seeds:
-            for i, (weights, biases) in enumerate(ndn3_regime.initial_values(params, seed)):
+            network, draws = ndn3.network_from_parameters(params), ndn3_regime.draws_of_parameters(params)
+            for i, (weights, biases) in enumerate(ndn3_regime.initial_values(network, seed, draws)):
                 prefix = f"{name}_seed{seed}_L{i}_"
                 compare(found, prefix + "weights", weights, file[prefix + "weights"], INITIAL)
                 compare(found, prefix + "biases", biases, file[prefix + "biases"], INITIAL)
@@ -220,7 +221,7 @@ def _check_utils(file, path):
     for name, ours in zip(("merged_inputs", "merged_outputs", "merged_mask"), merged, strict=True):
         compare(found, name, ours, file[name], 0.0)
     for name, how in (("norm_mean_std", "standard"), ("norm_std", "unit_deviation")):
-        offset, scale = v1data.NORMALISATIONS[how](file["norm_in"])
+        offset, scale = v1data.NORMALIZATIONS[how](file["norm_in"])
         compare(found, name, (file["norm_in"] - offset) / scale, file[name], UTILITIES)
     compare(found, "corr_nomask", metrics.pearson(file["corr_a"], file["corr_b"]), file["corr_nomask"], UTILITIES)
     compare(

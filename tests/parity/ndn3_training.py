@@ -15,12 +15,12 @@ from tests.parity.ndn3_comparison import (
     double,
 )
 from v1models import losses
-from v1models.layer_specs import DifferenceOfGaussians
+from v1models.layers import DifferenceOfGaussians
 from v1models.ndn3 import adapter as ndn3
 from v1models.ndn3 import regime as ndn3_regime
 from v1models.ndn3 import weights as ndn3_weights
 from v1models.network import Network
-from v1models.optimisation import Data, default_hyper, make_training
+from v1models.update import Data, default_hyper, make_trainer
 
 
 def layer_arrays(file, spec, prefix="L{}_", suffix=""):
@@ -46,9 +46,9 @@ def check_training(file, path):
     orders = np.concatenate([ndn3_regime.row_orders(train, meta["tf_seed"], options["epochs_training"])] * calls)
     compare(found, "perm_per_epoch", orders, file["perm_per_epoch"], 0.0)
 
-    training = make_training(
+    trainer = make_trainer(
         Network(spec),
-        ndn3_regime.optimisation(
+        ndn3_regime.optimization(
             noise,
             options["batch_size"],
             beta1=options["beta1"],
@@ -61,14 +61,14 @@ def check_training(file, path):
     batches = jnp.asarray(batches.reshape(calls, -1, options["batch_size"]))
 
     def walk(carry, rows):
-        carry, info = training.step(carry, hyper, data, rows)
+        carry, info = trainer.update(carry, hyper, data, rows)
         return carry, (info, carry.params)
 
     walk_call, key = jax.jit(lambda member, rows: jax.lax.scan(walk, member, rows)), jax.random.key(0)
     current, infos, histories = double(start), [], []
     for call in range(calls):
-        # Each call of NDN3's train starts with a fresh optimiser from the projected weights of the one before.
-        member, (info, history) = walk_call(training.start(current, key), batches[call])
+        # Each call of NDN3's train starts with a fresh optimizer from the projected weights of the one before.
+        member, (info, history) = walk_call(trainer.start(current, key), batches[call])
         infos.append(info), histories.append(history)
         final = ndn3_regime.stored_values(params, ndn3_weights.export_weights(spec, member.params))
         current = double(ndn3_weights.import_weights(spec, final))
@@ -102,11 +102,11 @@ def check_training(file, path):
 
     @jax.jit
     def reports(params):
-        member, values = training.start(params, key), {}
+        member, values = trainer.start(params, key), {}
         for tag, rows in (("train", train), ("test", test)):
             part = Data(images[rows], responses[rows], None if mask is None else mask[rows], rates)
-            predictions = training.predict(member, part.images)
-            values[f"epoch_cost_{tag}"] = training.loss(member, part)
+            predictions = trainer.predict(member, part.images)
+            values[f"epoch_cost_{tag}"] = trainer.loss(member, part)
             values[f"epoch_cost_{tag}_ndn"] = ndn3_regime.cost(
                 noise, predictions, part.responses, part.mask, rates, options["batch_size"]
             )

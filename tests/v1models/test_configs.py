@@ -12,8 +12,8 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from runtime.config import load_config
 from runtime.sweeps import Run, expand, is_sweep
 from v1models.experiment import network_specifications
-from v1models.network import Network, initialise, parameter_count
-from v1models.training import train
+from v1models.network import Network, initialize, parameter_count
+from v1models.run import train
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 CONFIGS = sorted((REPOSITORY / "configs" / "v1").glob("*.py"))
@@ -64,7 +64,7 @@ def test_a_config_says_how_to_run_it_and_all_its_runs_can_be_built(path):
 def test_numbers_of_parameters(name, numbers):
     run = runs_of(REPOSITORY / "configs" / "v1" / f"{name}.py")[0]
     spec = network_specifications([run.config], (31, 31, 1), 103)[0]
-    variables = jax.eval_shape(lambda key: initialise(Network(spec), key), jax.random.key(0))
+    variables = jax.eval_shape(lambda key: initialize(Network(spec), key), jax.random.key(0))
     assert parameter_count(variables) == numbers
 
 
@@ -94,12 +94,12 @@ def test_runs_train_two_epochs(name, index, tmp_path):
 
 def test_the_published_regime_is_the_default():
     config = load_config(str(REPOSITORY / "configs/v1/bl4.py"))
-    assert (len(config.seeds), config.fit.epochs, config.optimisation.batch_size) == (25, 35000, 16)
-    assert (config.optimisation.learning_rate, config.data.inputs) == (1e-3, "standard")
+    assert (len(config.seeds), config.fit.epochs, config.optimization.batch_size) == (25, 35000, 16)
+    assert (config.optimization.learning_rate, config.data.inputs) == (1e-3, "standard")
     switched = load_config(str(REPOSITORY / "configs/v1/bl4.py:ndn3"))
-    assert switched.model.layer0.initial_y_offset == 2.0 and switched.optimisation.rates_over_all_rows
+    assert switched.model.layer0.initial_y_offset == 2.0 and switched.optimization.rates_over_all_rows
     assert len(expand(load_config(str(REPOSITORY / "configs/v1/exp_1_3_3.py")))) == 2 * 4 * 4
-    sizes = {run.config.optimisation.batch_size: run.config.fit.epochs
+    sizes = {run.config.optimization.batch_size: run.config.fit.epochs
              for run in expand(load_config(str(REPOSITORY / "configs/v1/exp_1_2_6.py")))}  # fmt: skip
     assert sizes[2] == sizes[16] == 5000 and sizes[128] == 40000 and len(sizes) == 9
 
@@ -111,8 +111,8 @@ def test_rates_of_the_real_recording_fall_to_zero_with_the_last_update(shared):
         runs = [run.config for run in runs_of(path, preset)]
         assert all(config.data.inner_split == (1 / 7 if preset else 0.0) for config in runs)
         for config in runs:
-            batches = -(-count // config.optimisation.batch_size)
-            assert config.optimisation.schedule_steps == config.fit.epochs * batches
+            batches = -(-count // config.optimization.batch_size)
+            assert config.optimization.schedule_steps == config.fit.epochs * batches
     # What is scored on the validation set was scored on the inner split, but for seeds and updates an epoch.
     scored, chosen = ({run.name: run.config for run in runs_of(path, preset)} for preset in ("", ":choose"))
     for name, config in scored.items():

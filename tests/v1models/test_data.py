@@ -1,4 +1,4 @@
-"""Recordings, pooling, normalisation, and the simulated population."""
+"""Recordings, pooling, normalization, and the simulated population."""
 
 import numpy as np
 import pytest
@@ -59,22 +59,22 @@ def test_images_that_are_all_the_same_are_refused():
     ones, others = np.ones((9, 16)), random.random((4, 16))
     population = data.from_arrays(ones, random.random((9, 2)), others, random.random((4, 2)))
     with pytest.raises(ValueError, match="training images do not vary"):
-        data.normalise(population, "standard")
+        data.normalize(population, "standard")
 
 
-def test_normalisation_uses_training_statistics_only():
+def test_normalization_uses_training_statistics_only():
     random = np.random.default_rng(0)
     population = data.from_arrays(
         random.random((50, 16)) + 1, random.random((50, 2)), random.random((9, 16)) * 5, random.random((9, 2))
     )
-    for name in data.NORMALISATIONS:
-        changed = data.normalise(population, name, "neuron_deviation")
-        altered = data.normalise(population._replace(validation_images=population.validation_images * 3), name)
+    for name in data.NORMALIZATIONS:
+        changed = data.normalize(population, name, "neuron_deviation")
+        altered = data.normalize(population._replace(validation_images=population.validation_images * 3), name)
         np.testing.assert_array_equal(changed.train_images, altered.train_images)
         np.testing.assert_allclose(changed.train_responses.std(0), 1, rtol=1e-5)
-    standard = data.normalise(population, "standard").train_images
+    standard = data.normalize(population, "standard").train_images
     np.testing.assert_allclose([standard.mean(), standard.std()], [0, 1], atol=1e-5)
-    pixels = data.normalise(population, "pixel_standard").train_images
+    pixels = data.normalize(population, "pixel_standard").train_images
     np.testing.assert_allclose(pixels.std(0), 1, rtol=1e-4)
 
 

@@ -7,31 +7,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from v1models.constraints import clamp_non_negative, clip_with_open_border, normalise
+from v1models.constraints import clamp_non_negative, clip_with_open_border, normalize
 from v1models.gaussians import GaussianBounds, difference_of_gaussians
-from v1models.layers import softplus
-from v1models.network import Network, as_images, default_dropout, default_strengths, initialise, parameter_count
-from v1models.specification import (
+from v1models.layers import (
     AddStreams,
     ChannelFilter,
     Convolution,
     ConvolutionalDifferenceOfGaussians,
     Dense,
     DifferenceOfGaussians,
-    Factorised,
-    FactorisedConvolution,
+    Factorized,
+    FactorizedConvolution,
     LinearScale,
     MultiplyStreams,
-    NetworkSpec,
     PointReadout,
 )
+from v1models.layers.activations import softplus
+from v1models.network import Network, as_images, default_dropout, default_strengths, initialize, parameter_count
+from v1models.specification import NetworkSpec
 
 KEY = jax.random.key(0)
 
 
 def _apply(spec, images, **options):
     network = Network(spec)
-    variables = initialise(network, KEY)
+    variables = initialize(network, KEY)
     return network, variables, network.apply(variables, images, **options)
 
 
@@ -74,9 +74,9 @@ def test_softplus_is_accurate_to_rounding_and_its_derivative_is_the_sigmoid():
 
 
 @pytest.mark.parametrize("how", ["unit", "cap", "frobenius"])
-def test_normalisations(how):
+def test_normalizations(how):
     weights = jnp.asarray(np.random.default_rng(1).standard_normal((5, 3)) * [0.1, 1, 5], jnp.float32)
-    used, norms = normalise(weights, how)[0], np.linalg.norm(weights, axis=0)
+    used, norms = normalize(weights, how)[0], np.linalg.norm(weights, axis=0)
     if how == "frobenius":
         np.testing.assert_allclose(np.linalg.norm(used), 3, rtol=1e-6)
     else:
@@ -116,7 +116,7 @@ def test_readouts_against_their_formulas():
     images = jnp.asarray(np.random.default_rng(2).standard_normal((3, 4, 5, 2)), jnp.float32)
     x = np.asarray(images)
 
-    _, variables, output = _apply(NetworkSpec((4, 5, 2), (Factorised(6, normalisation="features"),)), images)
+    _, variables, output = _apply(NetworkSpec((4, 5, 2), (Factorized(6, normalization="features"),)), images)
     params = variables["params"]["layer0"]
     features = params["features"] / np.linalg.norm(params["features"], axis=0)
     expected = np.einsum("bpc,cn,pn->bn", x.reshape(3, 20, 2), features, params["mask"])
@@ -132,7 +132,7 @@ def test_readouts_against_their_formulas():
     expected = np.einsum("bpc,cp->bp", x.reshape(3, 20, 2), variables["params"]["layer0"]["kernel"])
     np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
 
-    _, variables, output = _apply(NetworkSpec((4, 5, 2), (FactorisedConvolution(2, width=3),)), images)
+    _, variables, output = _apply(NetworkSpec((4, 5, 2), (FactorizedConvolution(2, width=3),)), images)
     params = variables["params"]["layer0"]
     kernel = np.asarray(params["mask"]).reshape(3, 3, 1, 2) * np.asarray(params["features"])
     plain = Network(NetworkSpec((4, 5, 2), (Convolution(2, width=3),)))
@@ -142,7 +142,7 @@ def test_readouts_against_their_formulas():
 
 @pytest.mark.parametrize(("positivity", "change"), [("clamp", lambda w: np.maximum(w, 0)), ("absolute", np.abs)])
 def test_factors_are_made_non_negative_as_asked(positivity, change):
-    spec = NetworkSpec((4, 5, 2), (Factorised(6, positive="both", positivity=positivity),))
+    spec = NetworkSpec((4, 5, 2), (Factorized(6, positive="both", positivity=positivity),))
     network, variables, _ = _apply(spec, jnp.ones((1, 4, 5, 2)))
     weights, params = network.apply(variables, method="weights")[0], variables["params"]["layer0"]
     np.testing.assert_allclose(weights["features"], change(np.asarray(params["features"])))
@@ -172,10 +172,10 @@ def test_inhibitory_outputs_are_the_last_and_negative():
 @pytest.mark.parametrize(("mask", "distinct"), [("unit", False), ("entry", True)])
 def test_dropout_keeps_the_mean_and_shares_masks_as_asked(mask, distinct):
     spec = NetworkSpec(
-        (1, 1, 1), (LinearScale(), Dense(400, weight_initialiser="ones", dropout=0.3, dropout_mask=mask))
+        (1, 1, 1), (LinearScale(), Dense(400, weight_initializer="ones", dropout=0.3, dropout_mask=mask))
     )
     network = Network(spec)
-    variables, images = initialise(network, KEY), jnp.ones((50, 1, 1, 1))
+    variables, images = initialize(network, KEY), jnp.ones((50, 1, 1, 1))
     output = np.asarray(
         network.apply(variables, images, train=True, dropout=default_dropout(spec), rngs={"dropout": KEY})
     )
@@ -188,7 +188,7 @@ def test_dropout_keeps_the_mean_and_shares_masks_as_asked(mask, distinct):
 def test_batch_norm_uses_the_batch_in_training_and_running_statistics_after():
     spec = NetworkSpec((1, 1, 3), (Dense(4, bias=False, batch_norm=True),))
     network, images = Network(spec), jax.random.normal(KEY, (64, 1, 1, 3)) * 3 + 1
-    variables = initialise(network, KEY)
+    variables = initialize(network, KEY)
     output, changed = network.apply(variables, images, train=True, mutable=["batch_stats"])
     np.testing.assert_allclose(output.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(output.std(0), 1, atol=1e-2)
@@ -198,8 +198,8 @@ def test_batch_norm_uses_the_batch_in_training_and_running_statistics_after():
 
 
 def test_initial_output_predicts_mean_rates():
-    spec = NetworkSpec((3, 3, 1), (Dense(2, activation="softplus", weight_initialiser="zeros"),))
-    variables = initialise(Network(spec), KEY, mean_rates=jnp.array([0.5, 3.0]))
+    spec = NetworkSpec((3, 3, 1), (Dense(2, activation="softplus", weight_initializer="zeros"),))
+    variables = initialize(Network(spec), KEY, mean_rates=jnp.array([0.5, 3.0]))
     np.testing.assert_allclose(Network(spec).apply(variables, jnp.ones((1, 3, 3, 1)))[0], [0.5, 3.0], rtol=1e-5)
 
 
@@ -207,7 +207,7 @@ def test_specification_survives_json_and_counts_parameters():
     spec = NetworkSpec(
         (31, 31, 1),
         (
-            DifferenceOfGaussians(9, bias_initialiser="normal"),
+            DifferenceOfGaussians(9, bias_initializer="normal"),
             Dense(20, activation="softplus"),
             Dense(103, activation="softplus", penalties={"l2": 0.1}),
         ),
@@ -215,7 +215,7 @@ def test_specification_survives_json_and_counts_parameters():
     again = NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
     assert again == spec
     # 8 numbers a Gaussian unit (two of them unused when concentric) and one bias, then two dense layers.
-    assert parameter_count(initialise(Network(spec), KEY)) == 9 * 9 + 10 * 20 + 21 * 103
+    assert parameter_count(initialize(Network(spec), KEY)) == 9 * 9 + 10 * 20 + 21 * 103
     other = NetworkSpec(
         (8, 8, 1),
         (
@@ -240,14 +240,14 @@ def _dense(**options):
         (_dense(dropout=1.0), "DROP"),
         (_dense(batch_norm=True), "bias=False"),
         (_dense(inhibitory=4), "inhibitory"),
-        (_dense(normalisation="mask"), "normalisation"),
+        (_dense(normalization="mask"), "normalization"),
         (lambda: NetworkSpec((5, 5, 1), (DifferenceOfGaussians(2, penalties={"l2": 1}),)), "takes no penalty"),
         (lambda: NetworkSpec((5, 5, 1), (Dense(3, inhibitory=1), Dense(2))), "non-negative"),
         (lambda: NetworkSpec((5, 5, 1), (Dense(3), Dense(2, penalties={"d2x": 1}))), "without spatial extent"),
-        (lambda: NetworkSpec((5, 5, 1), (Factorised(3, penalties={"max": 1}),)), "does not apply"),
+        (lambda: NetworkSpec((5, 5, 1), (Factorized(3, penalties={"max": 1}),)), "does not apply"),
         (lambda: NetworkSpec((5, 5, 1), (Convolution(3, width=3, pool=0),)), "at least 1"),
         (lambda: NetworkSpec((5, 5, 1), (PointReadout(1, positions=((5, 0),)),)), "outside"),
-        (lambda: Factorised(2, positivity="absolute"), "no factor"),
+        (lambda: Factorized(2, positivity="absolute"), "no factor"),
         (lambda: NetworkSpec((1, 1, 5), (AddStreams(2),)), "streams"),
         (lambda: NetworkSpec((5, 5), (Dense(2),)), "input_shape"),
         (

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from v1models import data, metrics, runs
+from v1models import data, metrics, saved
 
 
 def _population(seed=0, repeats=200, images=60, neurons=3, noise=1.0):
@@ -77,7 +77,7 @@ def test_variance_is_split_into_signal_and_noise():
 def test_the_true_response_is_perfect_and_its_mean_explains_nothing():
     expected, trials = _population()
     np.testing.assert_allclose(metrics.explainable_variance_explained(expected, trials), 1, atol=0.05)
-    np.testing.assert_allclose(metrics.normalised_correlation(expected, trials), 1, atol=0.02)
+    np.testing.assert_allclose(metrics.normalized_correlation(expected, trials), 1, atol=0.02)
     np.testing.assert_allclose(
         metrics.correlation_to_average(expected, trials), metrics.correlation_ceiling(trials), atol=0.01
     )
@@ -109,9 +109,9 @@ def test_ceilings_of_the_recordings_agree_with_their_statistics(shared, tmp_path
             (folder / file.name).symlink_to(file)
         np.save(folder / "training_inputs.npy", np.zeros((len(np.load(folder / "training_set.npy")), 961)))
     # Pooled, regions of 10, 8 and 12 repeats lie in one array with NaN where there is nothing.
-    pooled = data.normalise(data.load_regions(tmp_path, (1, 2, 3)), "none", "neuron_deviation")
+    pooled = data.normalize(data.load_regions(tmp_path, (1, 2, 3)), "none", "neuron_deviation")
     assert pooled.trials.shape == (12, 150, 103 + 55 + 102)
-    table = runs.ceiling_table(pooled.validation_responses, pooled.trials)
+    table = saved.ceiling_table(pooled.validation_responses, pooled.trials)
     of_region = np.split(table["oracle_correlation"], [103, 103 + 55])
     for region, ours, mean in zip((1, 2, 3), of_region, (0.39968, 0.32892, 0.36853), strict=True):
         np.testing.assert_allclose(ours, reference[f"region{region}_oracle_loo_per_neuron"], rtol=1e-6)

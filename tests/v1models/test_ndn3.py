@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from v1models.fitting import Plan, fit, stack_hypers
-from v1models.layer_specs import AddStreams, ChannelFilter, FactorisedConvolution, MultiplyStreams, PointReadout
+from v1models.layers import AddStreams, ChannelFilter, FactorizedConvolution, MultiplyStreams, PointReadout
 from v1models.ndn3 import adapter as ndn3
 from v1models.ndn3 import regime as ndn3_regime
 from v1models.ndn3 import weights as ndn3_weights
 from v1models.network import Network
-from v1models.optimisation import Data, default_hyper, make_training
+from v1models.training import Plan, fit, orders_from_keys, stack_hypers, start_members
+from v1models.update import Data, default_hyper, make_trainer
 
 
 def _hsm(**changes):
@@ -43,7 +43,7 @@ def test_layer_types_without_reference_arrays_are_translated():
     build = lambda dims, sizes, kinds, **more: ndn3.network_from_parameters(  # noqa: E731
         ndn3.parameters(dims, sizes, kinds, **base, **more)
     ).layers[-1]
-    assert isinstance(build([2, 6, 6], [3], ["convsep"], conv_filter_widths=[3]), FactorisedConvolution)
+    assert isinstance(build([2, 6, 6], [3], ["convsep"], conv_filter_widths=[3]), FactorizedConvolution)
     point = build([2, 6, 4], [2], ["conv_readout"], xy_out=[[(5, 1), (0, 3)]])
     assert isinstance(point, PointReadout)
     assert point.positions == ((1, 5), (3, 0))
@@ -58,11 +58,11 @@ def test_layer_types_without_reference_arrays_are_translated():
         ("dropout_value_keeps", _hsm(reg_list={"dropout": [None, 0.7, None]}), "dropout", pytest.approx(0.3), 0.7),
         ("dropout_shared_by_batch", _hsm(), "dropout_mask", "unit", "entry"),
         ("false_constraint_constrains", _hsm(pos_constraints=[None, False, None]), "positive", True, False),
-        ("trunc_normal_not_truncated", _hsm(), "bias_initialiser", "normal", "truncated_normal"),
+        ("trunc_normal_not_truncated", _hsm(), "bias_initializer", "normal", "truncated_normal"),
         (
             "frobenius_penalty_unscaled",
             _hsm(normalization=[0, 2, 0]),
-            "normalisation",
+            "normalization",
             "frobenius_unscaled_penalty",
             "frobenius",
         ),
@@ -102,7 +102,7 @@ def test_idle_penalties_are_accepted_only_by_the_quirk():
         ({"weights_initializers": ["normal", "normal", "normal"]}, "random or zeros"),
         ({"num_inh": [0, 0]}, "2 entries"),
         ({"network_type": "side"}, "single network"),
-        ({"colour": 1}, "unknown entry"),
+        ({"color": 1}, "unknown entry"),
     ],
 )
 def test_dictionaries_that_cannot_be_followed_are_refused(change, message):
@@ -119,7 +119,8 @@ def test_weights_go_there_and_back_and_wrong_shapes_are_named():
         conv_filter_widths=[3, None, None],
         shift_spacing=[2, 1, 1],
     )
-    network, arrays = ndn3.network_from_parameters(params), ndn3_regime.initial_values(params, 0)
+    network = ndn3.network_from_parameters(params)
+    arrays = ndn3_regime.initial_values(network, 0)
     back = ndn3_weights.export_weights(network, ndn3_weights.import_weights(network, arrays))
     for (weights, biases), (weights_again, biases_again) in zip(arrays, back, strict=True):
         np.testing.assert_array_equal(weights, weights_again)
@@ -137,19 +138,23 @@ def test_a_whole_fit_in_the_regime_is_the_references_step_by_step_run():
     results = {}
     for name, quirks in (("on", ndn3.NDN3), ("off", ndn3.Quirks())):
         spec = ndn3.network_from_parameters(params, quirks)
-        training = make_training(Network(spec), ndn3_regime.optimisation("poisson", 4, quirks))
+        trainer = make_trainer(Network(spec), ndn3_regime.optimization("poisson", 4, quirks))
         rates = ndn3_regime.poisson_rates(responses[:9], responses[9:], quirks=quirks)
         data = Data(images[:9], responses[:9], None, rates)
         held = Data(images[9:], responses[9:], None, rates)
-        members = ndn3_regime.start_members(training, params, (3, 4), quirks)
+        if quirks.numpy_initial_values:
+            members = ndn3_regime.start_members(trainer, spec, (3, 4))
+        else:
+            members = start_members(trainer, (3, 4))
         hyper = stack_hypers([default_hyper(spec, 1e-2)], 2)
-        plan = Plan(3, 2, numpy_seeds=ndn3_regime.order_seeds((3, 4), quirks))
-        results[name] = fit(training, members, hyper, data, held, plan).members
+        orders = ndn3_regime.numpy_orders((3, 4)) if quirks.numpy_batch_order else orders_from_keys
+        plan = Plan(3, 2, orders=orders)
+        results[name] = fit(trainer, members, hyper, data, held, plan).members
     spec = ndn3.network_from_parameters(params)
-    training = make_training(Network(spec), ndn3_regime.optimisation("poisson", 4))
+    trainer = make_trainer(Network(spec), ndn3_regime.optimization("poisson", 4))
     data = Data(images[:9], responses[:9], None, jnp.maximum(responses.mean(0), 1e-8))
-    member = training.start(ndn3_weights.import_weights(spec, ndn3_regime.initial_values(params, 4)), jax.random.key(0))
-    step, stream = jax.jit(training.step), np.random.RandomState(4)
+    member = trainer.start(ndn3_weights.import_weights(spec, ndn3_regime.initial_values(spec, 4)), jax.random.key(0))
+    step, stream = jax.jit(trainer.update), np.random.RandomState(4)
     for _ in range(3):
         order = stream.permutation(np.arange(9))
         for rows in order[:8].reshape(2, 4):

@@ -6,7 +6,7 @@ from tests.conftest import SHARED
 from tests.parity import ndn3 as parity_ndn3
 
 FILES = sorted(path.name for path in (SHARED / "reference" / "ndn3").glob("*.npz")) or ["forward_hsm.npz"]
-# One of each kind of layer, normalisation, loss and regime runs always; the other files when asked.
+# One of each kind of layer, normalization, loss and regime runs always; the other files when asked.
 FAST_TRAINING = {"train_hsm_partial_batch", "train_conv_sep", "train_normal_norm_ei", "train_hsm_two_train_calls"}
 FAST_PENALTIES = {
     "reg_conv_3ch",
@@ -54,5 +54,5 @@ def test_file(shared, name):
     assert not wrong, wrong
 
 
-def test_other_files_are_not_recognised():
+def test_other_files_are_not_recognized():
     assert not parity_ndn3.recognise({"weights": 1, "L0_weights": 2})

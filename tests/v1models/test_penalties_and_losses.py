@@ -8,33 +8,33 @@ import numpy as np
 import pytest
 
 from v1models import losses
-from v1models.penalties import penalise, penalise_factorised
+from v1models.penalties import penalize, penalize_factorized
 
 W = np.random.default_rng(0).standard_normal((4, 5, 3, 2))
 
 
 def test_group_sparsity_switches_whole_kernels():
     expected = sum(np.sqrt((W[:, :, c, n] ** 2).sum()) for c, n in itertools.product(range(3), range(2)))
-    np.testing.assert_allclose(penalise("group_sparsity", jnp.asarray(W)), expected, rtol=1e-5)
-    gradient = jax.grad(lambda w: penalise("group_sparsity", w))(jnp.zeros((2, 2, 1, 1)))
+    np.testing.assert_allclose(penalize("group_sparsity", jnp.asarray(W)), expected, rtol=1e-5)
+    gradient = jax.grad(lambda w: penalize("group_sparsity", w))(jnp.zeros((2, 2, 1, 1)))
     assert (gradient == 0).all()
 
 
-def test_normalised_smoothness_ignores_scale():
+def test_normalized_smoothness_ignores_scale():
     kernel = np.array([[0.25, 0.5, 0.25], [0.5, -3, 0.5], [0.25, 0.5, 0.25]])
     padded, expected = np.pad(W, ((1, 1), (1, 1), (0, 0), (0, 0))), 0.0
     for c, n in itertools.product(range(3), range(2)):
         filtered = [[(padded[i : i + 3, j : j + 3, c, n] * kernel).sum() for j in range(5)] for i in range(4)]
         expected += (np.array(filtered) ** 2).sum() / (W[:, :, c, n] ** 2).sum()
-    np.testing.assert_allclose(penalise("smoothness", jnp.asarray(W)), expected, rtol=1e-5)
-    np.testing.assert_allclose(penalise("smoothness", jnp.asarray(7 * W)), expected, rtol=1e-5)
+    np.testing.assert_allclose(penalize("smoothness", jnp.asarray(W)), expected, rtol=1e-5)
+    np.testing.assert_allclose(penalize("smoothness", jnp.asarray(7 * W)), expected, rtol=1e-5)
 
 
-def test_product_l1_of_a_factorised_readout():
+def test_product_l1_of_a_factorized_readout():
     features, mask = W[0, :3, 0], W[:, :, 1]
     expected = sum(np.abs(features[:, n]).sum() * np.abs(mask[:, :, n]).sum() for n in range(2))
     np.testing.assert_allclose(
-        penalise_factorised("product_l1", jnp.asarray(features), jnp.asarray(mask)), expected, rtol=1e-5
+        penalize_factorized("product_l1", jnp.asarray(features), jnp.asarray(mask)), expected, rtol=1e-5
     )
 
 

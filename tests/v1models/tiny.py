@@ -15,8 +15,8 @@ def get_config(preset: str = "one") -> ConfigDict:
     config.log.neurons_shown = 2
     if preset == "sweep":
         config.sweep.runs = (
-            ("slow", (("optimisation.learning_rate", 1e-4), ("published", (0.5, 0.6, 0.4)))),
-            ("fast", (("optimisation.learning_rate", 1e-2),)),
-            ("small", (("optimisation.batch_size", 4),)),
+            ("slow", (("optimization.learning_rate", 1e-4), ("published", (0.5, 0.6, 0.4)))),
+            ("fast", (("optimization.learning_rate", 1e-2),)),
+            ("small", (("optimization.batch_size", 4),)),
         )
     return config

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.config import ConfigError
-from v1models import layer_specs as spec
+from v1models import layers
 from v1models.gaussians import GaussianBounds
 from v1models.specification import NetworkSpec
 
@@ -41,11 +41,11 @@ class Quirks:
     rates_over_all_rows: bool = False
     # Loss: masked entries count in the Bernoulli mean, each adding ln 2.
     masked_entries_counted: bool = False
-    # Initial values: drawn from numpy's RandomState(seed) in NDN3's order, then clamped and normalised in place.
+    # Initial values: drawn from numpy's RandomState(seed) in NDN3's order, then clamped and normalized in place.
     numpy_initial_values: bool = False
     # Initial values: 'trunc_normal' weights are |N(0, 0.1²)| and biases N(0, 0.1²); off, both are truncated at ±0.2.
     trunc_normal_not_truncated: bool = False
-    # Initial values: 2 is added to the y centre of every difference of Gaussians, so that some start out of bounds.
+    # Initial values: 2 is added to the y center of every difference of Gaussians, so that some start out of bounds.
     shifted_initial_y: bool = False
     # Bounds: variances of full-image Gaussians lie in (1, 25) whatever the image's size; off, (1, 0.82 · larger side).
     fixed_variance_bounds: bool = False
@@ -55,16 +55,16 @@ class Quirks:
     # off, False is no constraint and True constrains all.
     false_constraint_constrains: bool = False
     # Constraints: the derivative of sep's clamp at 0 is 0; off, 1 as everywhere else.
-    factorised_clamp_stops_at_zero: bool = False
-    # Normalisation: the default 0 gives sep layers feature vectors of unit norm; off, 0 means none.
-    factorised_normalised_by_default: bool = False
-    # Normalisation: mode 2 means unit columns in conv layers; off, the Frobenius norm as in dense ones.
+    factorized_clamp_stops_at_zero: bool = False
+    # Normalization: the default 0 gives sep layers feature vectors of unit norm; off, 0 means none.
+    factorized_normalized_by_default: bool = False
+    # Normalization: mode 2 means unit columns in conv layers; off, the Frobenius norm as in dense ones.
     convolution_mode_two_is_unit: bool = False
     # Convolution: a kernel wider than its input keeps its width, with weights that meet the padding alone.
     kernels_wider_than_input: bool = False
     # Convolution: the dilation in the dictionary is not used.
     convolution_dilation_ignored: bool = False
-    # Normalisation: penalties of mode 2 see the matrix before it is scaled by the number of outputs.
+    # Normalization: penalties of mode 2 see the matrix before it is scaled by the number of outputs.
     frobenius_penalty_unscaled: bool = False
     # Penalties: those known to NDN3 that do nothing on a kind of layer are accepted; off, they are refused.
     idle_penalties_accepted: bool = False
@@ -248,7 +248,7 @@ def _penalties(entry, quirks, where):
     return kept
 
 
-def _initialiser(name, of_weights, quirks):
+def _initializer(name, of_weights, quirks):
     if name == "trunc_normal":
         if quirks.trunc_normal_not_truncated:
             return "half_normal" if of_weights else "normal"
@@ -256,20 +256,7 @@ def _initialiser(name, of_weights, quirks):
     return name
 
 
-KINDS = {
-    "normal": spec.Dense,
-    "conv": spec.Convolution,
-    "sep": spec.Factorised,
-    "convsep": spec.FactorisedConvolution,
-    "readout": spec.PointReadout,
-    "conv_readout": spec.PointReadout,
-    "add": spec.AddStreams,
-    "mult": spec.MultiplyStreams,
-    "filter": spec.ChannelFilter,
-    "lin_scale": spec.LinearScale,
-    FULL_GAUSSIANS: spec.DifferenceOfGaussians,
-    CONVOLVED_GAUSSIANS: spec.ConvolutionalDifferenceOfGaussians,
-}
+KINDS = {name: kind.layer for kind in layers.KINDS.values() for name in kind.ndn3}
 
 
 def _layer(entry, index, input_shape, quirks):
@@ -286,17 +273,17 @@ def _layer(entry, index, input_shape, quirks):
     options = {
         "activation": ACTIVATIONS[entry["activation_funcs"]],
         "inhibitory": entry["num_inh"] or 0,
-        "bias_initialiser": _initialiser(entry["biases_initializers"] or "zeros", False, quirks),
+        "bias_initializer": _initializer(entry["biases_initializers"] or "zeros", False, quirks),
         "dropout": 0.0 if dropped is None else (1 - dropped if quirks.dropout_value_keeps else dropped),
         "dropout_mask": "unit" if quirks.dropout_shared_by_batch else "entry",
         "penalties": _penalties(entry, quirks, where),
     }
     if kind == "lin_scale":
-        return spec.LinearScale(**options)
+        return layers.LinearScale(**options)
     size = entry["size"] if isinstance(entry["size"], int) else int(np.prod(entry["size"]))
     if kind in (FULL_GAUSSIANS, CONVOLVED_GAUSSIANS):
         return _gaussians(entry, size, input_shape, quirks, where, options)
-    options |= {"weight_initialiser": _initialiser(entry["weights_initializers"], True, quirks)}
+    options |= {"weight_initializer": _initializer(entry["weights_initializers"], True, quirks)}
     options |= _constraints(entry, quirks, where)
     if kind in ("conv", "convsep"):
         width = entry["conv_filter_widths"]
@@ -304,16 +291,16 @@ def _layer(entry, index, input_shape, quirks):
             "width": max(input_shape[:2]) if width is None else width,
             "stride": 1 if entry["shift_spacing"] is None else entry["shift_spacing"],
             "dilation": 1 if quirks.convolution_dilation_ignored else entry["dilation"] or 1,
-            "cropped": not quirks.kernels_wider_than_input,
+            "cropped": width is None or not quirks.kernels_wider_than_input,
         }
     if kind in ("readout", "conv_readout"):
         if entry["xy_out"] is None:
             raise ConfigError(f"{where}: needs xy_out, the (x, y) place that each output reads.")
         options |= {"positions": [(y, x) for x, y in entry["xy_out"]]}
     if kind == "filter":
-        return spec.ChannelFilter(**{**options, "bias": False})
+        return layers.ChannelFilter(**{**options, "bias": False})
     if kind == "mult":
-        options |= {"weight_initialiser": "ones"}
+        options |= {"weight_initializer": "ones"}
     return KINDS[kind](size, **options)
 
 
@@ -323,11 +310,11 @@ def _constraints(entry, quirks, where):
     if entry["type"] in ("sep", "convsep"):
         coded = quirks.false_constraint_constrains
         factors = {0: "features", 1: "mask", 2: "both"} if coded else {1: "both", 2: "both"}
-        modes = {1: "mask", 2: "both"} | ({0: "features"} if quirks.factorised_normalised_by_default else {})
+        modes = {1: "mask", 2: "both"} | ({0: "features"} if quirks.factorized_normalized_by_default else {})
         return {
             "positive": factors[int(constraint)] if constrained else "none",
-            "normalisation": modes.get(norm, "none"),
-            "gradient_at_zero": 0.0 if quirks.factorised_clamp_stops_at_zero else 1.0,
+            "normalization": modes.get(norm, "none"),
+            "gradient_at_zero": 0.0 if quirks.factorized_clamp_stops_at_zero else 1.0,
         }
     two = "frobenius_unscaled_penalty" if quirks.frobenius_penalty_unscaled else "frobenius"
     if entry["type"] == "conv" and quirks.convolution_mode_two_is_unit:
@@ -335,7 +322,7 @@ def _constraints(entry, quirks, where):
     modes = {0: "none", 1: "unit", 2: two, -1: "cap"}
     if norm not in modes:
         raise ConfigError(f"{where}: normalize_weights is {norm}; NDN3 has 0, 1, 2 and -1.")
-    return {"positive": constrained, "normalisation": modes[norm]}
+    return {"positive": constrained, "normalization": modes[norm]}
 
 
 def _gaussians(entry, size, input_shape, quirks, where, options):
@@ -351,8 +338,8 @@ def _gaussians(entry, size, input_shape, quirks, where, options):
     bounds = entry["bounds"] or GaussianBounds(AMPLITUDE_RANGE, (1.0, upper), (2.0, width - 2.0), (2.0, height - 2.0))
     options |= {"bounds": GaussianBounds(*bounds), "initial_y_offset": 2.0 if quirks.shifted_initial_y else 0.0}
     if full:
-        return spec.DifferenceOfGaussians(size, **options)
-    return spec.ConvolutionalDifferenceOfGaussians(
+        return layers.DifferenceOfGaussians(size, **options)
+    return layers.ConvolutionalDifferenceOfGaussians(
         size,
         width=entry["conv_filter_widths"],
         stride=entry["shift_spacing"] or 1,
@@ -368,8 +355,8 @@ def network_from_parameters(params, quirks=NDN3):
     Returns a NetworkSpec. Raises ConfigError naming the layer and entry that cannot be followed.
     """
     channels, columns, rows = ([*params["input_dims"], 1, 1])[:3]
-    shape, layers = (rows, columns, channels), []
+    shape, built = (rows, columns, channels), []
     for index, entry in enumerate(layer_entries(params)):
-        layers.append(_layer(entry, index, shape, quirks))
-        shape = layers[-1].output_shape(shape)
-    return NetworkSpec((rows, columns, channels), tuple(layers))
+        built.append(_layer(entry, index, shape, quirks))
+        shape = built[-1].output_shape(shape)
+    return NetworkSpec((rows, columns, channels), tuple(built))

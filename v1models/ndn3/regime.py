@@ -4,23 +4,59 @@ Everything here consumes numpy's `RandomState(seed)` in NDN3's order, so that a 
 from the same weights and sees the same batches. NumPy keeps that generator's stream fixed across versions.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from runtime.config import ConfigError
 from v1models import losses
-from v1models.ndn3.adapter import (
-    CONVOLVED_GAUSSIANS,
-    FULL_GAUSSIANS,
-    NDN3,
-    layer_entries,
-    network_from_parameters,
-)
+from v1models.layers import DifferenceOfGaussians, LinearScale
+from v1models.ndn3.adapter import NDN3, Quirks, layer_entries, network_from_parameters
 from v1models.ndn3.weights import import_weights
-from v1models.optimisation import Optimisation
+from v1models.specification import NetworkSpec
+from v1models.training import Orders
+from v1models.update import Member, Optimization, Trainer
 
 STANDARD_DEVIATION = 0.1
+# Our names of initial values and norms, as NDN3 calls them.
+WEIGHT_NAMES = {"half_normal": "trunc_normal"}
+NORM_MODES = {"none": 0, "unit": 1, "frobenius": 2, "frobenius_unscaled_penalty": 2, "cap": -1}
+
+
+class Draw(NamedTuple):
+    """How one layer's initial values are drawn and what NDN3 does to them at once."""
+
+    weights: str  # NDN3's name
+    biases: str  # NDN3's name
+    clamped: bool = False
+    mode: int = 0  # normalize_weights
+
+
+def draws_of_parameters(params: Mapping[str, Any]) -> list[Draw]:
+    """What an NDN3 parameter dictionary says about initial values, one `Draw` a layer."""
+    return [
+        Draw(
+            entry["weights_initializers"],
+            entry["biases_initializers"] or "zeros",
+            entry["pos_constraints"] is not None,
+            entry["normalize_weights"] or 0,
+        )
+        for entry in layer_entries(params)
+    ]
+
+
+def draws_of_network(network: NetworkSpec) -> list[Draw]:
+    """What NDN3 would do for the layers of one of our networks, one `Draw` a layer."""
+    draws = []
+    for layer in network.layers:
+        weights = getattr(layer, "weight_initializer", "random")
+        mode = NORM_MODES.get(getattr(layer, "normalization", "none"), 0)
+        clamped = layer.constrained_positive
+        draws.append(Draw(WEIGHT_NAMES.get(weights, weights), layer.bias_initializer, clamped, mode))
+    return draws
 
 
 def _draw(random, name, shape, of_weights, where):
@@ -47,9 +83,9 @@ def _draw_gaussians(random, layer, input_shape, name):
     return np.array(rows)
 
 
-def project(weights, constrained, mode):
-    """Initial weights clamped and normalised in place, as NDN3 stores them. mode: its normalize_weights."""
-    if constrained:
+def project(weights: np.ndarray, clamped: bool, mode: int) -> np.ndarray:
+    """Weights (inputs, outputs) clamped and normalized in place, as NDN3 stores them; mode: its normalize_weights."""
+    if clamped:
         weights = np.maximum(weights, 0)
     norms = np.sqrt(np.sum(np.square(weights), axis=0, keepdims=True))
     if mode == 1:
@@ -61,53 +97,57 @@ def project(weights, constrained, mode):
     return weights
 
 
-def initial_values(params, seed, quirks=NDN3):
-    """NDN3's initial weights for a parameter dictionary and seed.
+def initial_values(
+    network: NetworkSpec, seed: int, draws: Sequence[Draw] | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """NDN3's initial weights of a network for a seed.
 
     Layers are drawn in order, weights then biases; Gaussians draw their biases first, then one scalar at a time.
-    Returns one (weights, biases) a layer, float32, in NDN3's shapes (see `ndn3_weights.import_weights`).
+
+    Args:
+      network: the specification.
+      seed: of numpy's `RandomState`.
+      draws: one a layer, `draws_of_parameters` for a parameter dictionary; by default what the layers themselves say.
+
+    Returns:
+      One (weights, biases) a layer, float32, in NDN3's shapes (see `weights.import_weights`).
     """
-    random = np.random.RandomState(seed)
-    network = network_from_parameters(params, quirks)
-    arrays = []
-    for index, (entry, layer, shape, output) in enumerate(
-        zip(layer_entries(params), network.layers, network.shapes, network.shapes[1:], strict=False)
-    ):
-        where, biases_name = f"layer {index}", entry["biases_initializers"] or "zeros"
-        if entry["type"] == "lin_scale":
-            arrays.append((np.ones(1, np.float32), _draw(random, biases_name, (1, 1), False, where).astype(np.float32)))
-            continue
-        if entry["type"] in (FULL_GAUSSIANS, CONVOLVED_GAUSSIANS):
-            biases = _draw(random, biases_name, (1, layer.features), False, where)
-            weights = _draw_gaussians(random, layer, shape, entry["weights_initializers"])
+    random, arrays = np.random.RandomState(seed), []
+    draws = draws_of_network(network) if draws is None else draws
+    for index, (draw, layer, shape) in enumerate(zip(draws, network.layers, network.shapes, strict=False)):
+        where, biases_shape = f"layer {index}", (1, int(np.prod(layer.bias_shape(shape))))
+        shapes = list(layer.parameter_shapes(shape).values())
+        if isinstance(layer, LinearScale):
+            weights, biases = np.ones(1), _draw(random, draw.biases, biases_shape, False, where)
+        elif isinstance(layer, DifferenceOfGaussians):
+            biases = _draw(random, draw.biases, biases_shape, False, where)
+            weights = _draw_gaussians(random, layer, shape, draw.weights)
         else:
-            rows, columns, channels = layer.receptive_shape(shape)
-            inputs = channels + rows * columns if layer.penalty_family == "factorised" else rows * columns * channels
-            weights = _draw(random, entry["weights_initializers"], (inputs, layer.features), True, where)
-            biases = _draw(random, biases_name, (1, output[-1]), False, where)
-            weights = project(weights, entry["pos_constraints"] is not None, entry["normalize_weights"])
+            size = (sum(int(np.prod(part[:-1])) for part in shapes), shapes[0][-1])
+            weights = project(_draw(random, draw.weights, size, True, where), draw.clamped, draw.mode)
+            biases = _draw(random, draw.biases, biases_shape, False, where)
         arrays.append((weights.astype(np.float32), biases.astype(np.float32)))
     return arrays
 
 
-def stored_values(params, arrays, quirks=NDN3):
+def stored_values(params, arrays, quirks: Quirks = NDN3):
     """What NDN3 writes back after a call of train: the constrained weights, from which a second call then starts.
 
     Dense and convolutional weights are clamped and, for any normalize_weights above 0, given unit columns; of a sep
-    layer each constrained or normalised factor is. Arguments: params, the parameter dictionary; arrays, one (weights,
+    layer each constrained or normalized factor is. Arguments: params, the parameter dictionary; arrays, one (weights,
     biases) a layer as trained. Returns the same form.
     """
     network, stored = network_from_parameters(params, quirks), []
     for entry, layer, shape, (weights, biases) in zip(
         layer_entries(params), network.layers, network.shapes, arrays, strict=False
     ):
-        if layer.penalty_family == "factorised":
+        if layer.penalty_family == "factorized":
             channels = layer.receptive_shape(shape)[2]
             factors = [
                 project(
                     part,
                     layer.positive in (name, "both"),
-                    int(layer.normalisation in (name, "both")),
+                    int(layer.normalization in (name, "both")),
                 )
                 for name, part in (("features", weights[:channels]), ("mask", weights[channels:]))
             ]
@@ -118,9 +158,9 @@ def stored_values(params, arrays, quirks=NDN3):
     return stored
 
 
-def optimisation(noise, batch_size, quirks=NDN3, **adam):
-    """The `Optimisation` of NDN3's training, as far as the quirks ask. adam: beta1, beta2, epsilon."""
-    return Optimisation(
+def optimization(noise, batch_size, quirks: Quirks = NDN3, **adam):
+    """The `Optimization` of NDN3's training, as far as the quirks ask. adam: beta1, beta2, epsilon."""
+    return Optimization(
         noise=noise,
         batch_size=batch_size,
         keep_last_batch=not quirks.drop_last_batch,
@@ -130,7 +170,7 @@ def optimisation(noise, batch_size, quirks=NDN3, **adam):
     )
 
 
-def poisson_rates(train_responses, validation_responses, train_mask=None, validation_mask=None, quirks=NDN3):
+def poisson_rates(train_responses, validation_responses, train_mask=None, validation_mask=None, quirks: Quirks = NDN3):
     """Mean rates that scale the Poisson loss, (N,): of training rows, or of all rows where the quirk asks for it."""
     if not quirks.rates_over_all_rows:
         return losses.mean_rates(train_responses, train_mask)
@@ -139,29 +179,51 @@ def poisson_rates(train_responses, validation_responses, train_mask=None, valida
     return losses.mean_rates(responses, mask, over_measured=False)
 
 
-def start_members(training, params, seeds, quirks=NDN3):
-    """Members with a leading axis, one a seed, from NDN3's initial values or, without the quirk, from JAX keys."""
-    keys = [jax.random.key(seed) for seed in seeds]
-    if not quirks.numpy_initial_values:
-        return jax.jit(jax.vmap(training.init))(jnp.stack(keys))
-    network = network_from_parameters(params, quirks)
+def start_members(
+    trainer: Trainer, network: NetworkSpec, seeds: Sequence[int], draws: Sequence[Draw] | None = None
+) -> Member:
+    """Members with a leading axis, one a seed, from NDN3's initial values; draws as for `initial_values`."""
     members = [
-        training.start(import_weights(network, initial_values(params, seed, quirks)), key)
-        for seed, key in zip(seeds, keys, strict=True)
+        trainer.start(import_weights(network, initial_values(network, seed, draws)), jax.random.key(seed))
+        for seed in seeds
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
 
 
-def order_seeds(seeds, quirks=NDN3):
-    """`Plan.numpy_seeds` for these seeds: themselves, or None without the quirk."""
-    return tuple(seeds) if quirks.numpy_batch_order else None
+def numpy_orders(seeds: Sequence[int]) -> Orders:
+    """The `Orders` of numpy's generator: every epoch `RandomState(seed).permutation`, one seed a member."""
+
+    def source(rows: int):
+        streams, position = {seed: np.random.RandomState(seed) for seed in seeds}, [0]
+
+        def orders(keys, first, epochs):
+            if len(seeds) != keys.shape[0]:
+                raise ConfigError(f"{len(seeds)} numpy seeds for {keys.shape[0]} members; give one each.")
+            drawn = {
+                seed: row_orders(np.arange(rows), stream, epochs, first - position[0])
+                for seed, stream in streams.items()
+            }
+            position[0] = first + epochs
+            return jnp.asarray(np.stack([drawn[seed] for seed in seeds]), jnp.int32)
+
+        return orders
+
+    return source
 
 
-def row_orders(train_rows, seed, epochs, skip=0):
+def row_orders(
+    train_rows: np.ndarray, seed: int | np.random.RandomState, epochs: int, skip: int = 0
+) -> np.ndarray:
     """The rows of each epoch in the order NDN3 visits them: RandomState(seed).permutation(train_rows), over and over.
 
-    Arguments: train_rows (n,) indices; seed, or a `RandomState` whose stream goes on; epochs, how many; skip, epochs
-    of the stream to pass over first. Returns (epochs, n).
+    Args:
+      train_rows: indices, (n,).
+      seed: a number, or a `RandomState` whose stream goes on.
+      epochs: how many.
+      skip: epochs of the stream to pass over first.
+
+    Returns:
+      Indices, (epochs, n).
     """
     random = seed if isinstance(seed, np.random.RandomState) else np.random.RandomState(seed)
     for _ in range(skip):
@@ -170,7 +232,7 @@ def row_orders(train_rows, seed, epochs, skip=0):
 
 
 def cost(noise, predictions, responses, mask=None, rates=None, batch_size=None):
-    """NDN3's `get_LL`: the unpenalised loss of all rows at once, or averaged over full batches in order (the rest left
+    """NDN3's `get_LL`: the unpenalized loss of all rows at once, or averaged over full batches in order (the rest left
     out)."""
     loss = losses.make_loss(noise, count_masked=True)
     if batch_size is None:

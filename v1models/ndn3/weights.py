@@ -1,61 +1,67 @@
-"""NDN3's weights as plain arrays, into our parameters and back."""
+"""NDN3's weights as plain arrays, into our parameters and back.
+
+NDN3 keeps one matrix a layer, its last axis the outputs. Ours are the same numbers under names: a matrix is the rows of
+our arrays one after another (`Layer.parameter_shapes`), so a what/where matrix is [k_t; k_s] and Gaussians are 8 rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from runtime.config import ConfigError
-from v1models import layer_specs as spec
+from v1models.specification import NetworkSpec
+
+Arrays = Sequence[tuple[Any, Any]]  # (weights, biases) of each layer, in NDN3's shapes
 
 
-def _kernel_name(layer):
-    return "scale" if isinstance(layer, spec.LinearScale) else "kernel"
-
-
-def import_weights(network_spec, arrays):
+def import_weights(network: NetworkSpec, arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
     """Parameters of our network from NDN3's weights.
 
-    Arguments: network_spec; arrays, one (weights, biases) a layer with NDN3's shapes: dense and conv (inputs, outputs),
-    Gaussians (8, F), sep (channels + pixels, outputs), biases (1, outputs). Returns {'layer0': {...}, …}.
-    Raises ConfigError when a shape does not fit.
+    Args:
+      network: the specification of the network.
+      arrays: one (weights, biases) a layer with NDN3's shapes: dense and conv (inputs, outputs), Gaussians (8, F), sep
+        (channels + pixels, outputs), biases (1, outputs).
+
+    Returns:
+      {'layer0': {…}, …}.
+
+    Raises:
+      ConfigError: a shape does not fit.
     """
-    if len(arrays) != len(network_spec.layers):
-        raise ConfigError(f"weights of {len(arrays)} layers for a network of {len(network_spec.layers)}.")
+    if len(arrays) != len(network.layers):
+        raise ConfigError(f"weights of {len(arrays)} layers for a network of {len(network.layers)}.")
     params = {}
     for index, (layer, shape, (weights, biases)) in enumerate(
-        zip(network_spec.layers, network_spec.shapes, arrays, strict=False)
+        zip(network.layers, network.shapes, arrays, strict=False)
     ):
-        weights = np.asarray(weights)
-        if isinstance(layer, spec.DifferenceOfGaussians):
-            expected, named = (8, layer.features), {"gaussians": weights.reshape(2, 4, -1)}
-        elif isinstance(layer, spec.LinearScale):
-            expected, named = (1,), {"scale": weights}
-        else:
-            rows, columns, channels = layer.receptive_shape(shape)
-            if layer.penalty_family == "factorised":
-                expected = (channels + rows * columns, layer.features)
-                named = {"features": weights[:channels], "mask": weights[channels:]}
-            else:
-                outputs = rows * columns if isinstance(layer, spec.ChannelFilter) else layer.features
-                expected, named = (rows * columns * channels, outputs), {"kernel": weights}
-        if weights.shape != expected:
+        weights, shapes = np.asarray(weights), layer.parameter_shapes(shape)
+        rows = {name: int(np.prod(size[:-1])) for name, size in shapes.items()}
+        outputs = next(iter(shapes.values()))[-1]
+        if weights.size != sum(rows.values()) * outputs or weights.shape[-1:] != (outputs,):
             raise ConfigError(
-                f"layer {index} ({type(layer).__name__}): weights of shape {weights.shape}, but it takes {expected}."
+                f"layer {index} ({type(layer).__name__}): weights of shape {weights.shape}, but it takes "
+                f"{(sum(rows.values()), outputs)}."
             )
+        parts = np.split(weights.reshape(-1, outputs), np.cumsum(list(rows.values()))[:-1])
+        named = {name: part.reshape(shapes[name]) for name, part in zip(shapes, parts, strict=True)}
         if layer.bias:
-            named["bias"] = np.asarray(biases).reshape(-1)
+            size = layer.bias_shape(shape)
+            if np.size(biases) != np.prod(size):
+                raise ConfigError(
+                    f"layer {index} ({type(layer).__name__}): biases of shape {np.shape(biases)}, but it takes "
+                    f"{(1, int(np.prod(size)))}."
+                )
+            named["bias"] = np.asarray(biases).reshape(size)
         params[f"layer{index}"] = named
     return params
 
 
-def export_weights(network_spec, params):
-    """Inverse of `import_weights`: one (weights, biases) a layer in NDN3's shapes."""
+def export_weights(network: NetworkSpec, params: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, Any]]:
+    """Inverse of `import_weights`: one (weights, biases) a layer in NDN3's shapes, biases None where there are none."""
     arrays = []
-    for index, layer in enumerate(network_spec.layers):
+    for index, (layer, shape) in enumerate(zip(network.layers, network.shapes, strict=False)):
         named = {name: np.asarray(value) for name, value in params[f"layer{index}"].items()}
-        if isinstance(layer, spec.DifferenceOfGaussians):
-            weights = named["gaussians"].reshape(8, -1)
-        elif layer.penalty_family == "factorised":
-            weights = np.concatenate([named["features"], named["mask"]])
-        else:
-            weights = named[_kernel_name(layer)]
-        arrays.append((weights, named["bias"][None] if layer.bias else None))
+        parts = [named[name].reshape(-1, size[-1]) for name, size in layer.parameter_shapes(shape).items()]
+        arrays.append((np.concatenate(parts), named["bias"].reshape(1, -1) if layer.bias else None))
     return arrays

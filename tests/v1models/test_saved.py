@@ -1,17 +1,18 @@
-"""Fitted models on disk: predictions come back, tables are labelled, absent runs are named."""
+"""Fitted models on disk: predictions come back, tables are labeled, absent runs are named."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from v1models import metrics, runs
-from v1models.data import NORMALISATIONS, normalise
-from v1models.fitting import Plan, fit, stack_hypers, start_members
+from v1models import metrics, saved
+from v1models.data import NORMALIZATIONS, normalize
+from v1models.layers import Dense
 from v1models.network import Network
-from v1models.optimisation import Data, Optimisation, default_hyper, make_training
 from v1models.simulation import simulate
-from v1models.specification import Dense, NetworkSpec
+from v1models.specification import NetworkSpec
+from v1models.training import Plan, fit, stack_hypers, start_members
+from v1models.update import Data, Optimization, default_hyper, make_trainer
 
 MEMBERS = [{"instance": name, "seed": seed} for name in ("weak", "strong") for seed in (0, 1)]
 
@@ -20,24 +21,24 @@ MEMBERS = [{"instance": name, "seed": seed} for name in ("weak", "strong") for s
 def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     raw = simulate(4, size=12, train_images=40, validation_images=10, repeats=3)
-    population = normalise(raw, "pixel_standard")
+    population = normalize(raw, "pixel_standard")
     spec = NetworkSpec(
         (12, 12, 1), (Dense(4, activation="softplus", bias=False, batch_norm=True, penalties={"l2": 0.1}),)
     )
-    training = make_training(Network(spec), Optimisation())
+    trainer = make_trainer(Network(spec), Optimization())
     weak = default_hyper(spec, 1e-3)
     hyper = stack_hypers([weak, weak._replace(strengths=jax.tree.map(lambda s: 10 * s, weak.strengths))], 2)
     data = Data(jnp.asarray(population.train_images), jnp.asarray(population.train_responses))
     held = Data(jnp.asarray(population.validation_images), jnp.asarray(population.validation_responses))
-    result = fit(training, start_members(training, (0, 1), 2), hyper, data, held, Plan(4, 2))
-    runs.save(folder, spec, result, MEMBERS, *NORMALISATIONS["pixel_standard"](raw.train_images))
-    return folder, raw, training, result, held
+    result = fit(trainer, start_members(trainer, (0, 1), 2), hyper, data, held, Plan(4, 2))
+    saved.save(folder, spec, result, MEMBERS, *NORMALIZATIONS["pixel_standard"](raw.train_images))
+    return folder, raw, trainer, result, held
 
 
 def test_a_loaded_model_predicts_from_raw_arrays(fitted):
-    folder, raw, training, result, held = fitted
-    model = runs.load(folder)
-    expected = jax.vmap(training.predict, in_axes=(0, None))(result.members, held.images)
+    folder, raw, trainer, result, held = fitted
+    model = saved.load(folder)
+    expected = jax.vmap(trainer.predict, in_axes=(0, None))(result.members, held.images)
     for images in (raw.validation_images, raw.validation_images.reshape(10, 144)):
         np.testing.assert_allclose(model.predict(images), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.ensemble(raw.validation_images), expected.mean(0), rtol=1e-4, atol=1e-5)
@@ -46,20 +47,20 @@ def test_a_loaded_model_predicts_from_raw_arrays(fitted):
 
 
 def test_tables_are_labelled_and_agree(fitted):
-    _, raw, training, result, held = fitted
-    tables = runs.tables(result, MEMBERS)
+    _, raw, trainer, result, held = fitted
+    tables = saved.tables(result, MEMBERS)
     assert tables["history"].groupby(["instance", "seed"])["epoch"].apply(list).tolist() == [[2, 4]] * 4
     means = tables["neurons"].groupby(["instance", "seed"], sort=False)["correlation"].mean()
     np.testing.assert_allclose(means, tables["results"]["validation_correlation"], rtol=1e-5)
-    summary = runs.percentile_table(tables["results"])
+    summary = saved.percentile_table(tables["results"])
     assert summary["instance"].tolist() == ["weak", "strong"]
     np.testing.assert_allclose(summary["p50"][0], np.median(result.correlations.mean(1)[:2]), rtol=1e-5)
-    prediction = np.asarray(training.predict(jax.tree.map(lambda leaf: leaf[0], result.members), held.images))
-    ceilings = runs.ceiling_table(prediction, raw.trials)
+    prediction = np.asarray(trainer.predict(jax.tree.map(lambda leaf: leaf[0], result.members), held.images))
+    ceilings = saved.ceiling_table(prediction, raw.trials)
     np.testing.assert_allclose(ceilings["correlation"], result.correlations[0], atol=1e-4)
     np.testing.assert_allclose(ceilings["oracle_correlation"], metrics.oracle_correlation(raw.trials))
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(ValueError, match="let its run finish"):
-        runs.load(tmp_path)
+        saved.load(tmp_path)

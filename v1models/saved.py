@@ -4,7 +4,7 @@
     model.predict(images)             # (members, n, N) from raw pixels, no data loader
     model.ensemble(images)            # (n, N), the mean over members
 
-A run folder holds `model.json` (architecture, normalisation, members), `weights/` (a checkpoint of the fitted members),
+A run folder holds `model.json` (architecture, normalization, members), `weights/` (a checkpoint of the fitted members),
 `results.csv` (one row a member), `neurons.csv` (one row a member and neuron) and `history.csv` (one row a member and
 logged epoch).
 """
@@ -33,7 +33,7 @@ class FittedModel(NamedTuple):
 
     spec: NetworkSpec
     params: Any  # {layer: {name: (M, …)}}
-    batch_stats: Any  # likewise, {} without batch normalisation
+    batch_stats: Any  # likewise, {} without batch normalization
     offset: Any  # an image x enters the network as (x − offset) / scale
     scale: Any
     members: Any  # list of {'instance', 'seed'}
@@ -54,7 +54,7 @@ class FittedModel(NamedTuple):
         return self.predict(images).mean(0)
 
     def member(self, index):
-        """A function from normalised images to (n, N) for one member, for `interpret`."""
+        """A function from normalized images to (n, N) for one member, for `interpret`."""
         params, stats = jax.tree.map(lambda leaf: leaf[index], (self.params, self.batch_stats))
         variables = {"params": params, **({"batch_stats": stats} if stats else {})}
         return lambda images: Network(self.spec).apply(variables, images)
@@ -64,7 +64,7 @@ def save(workdir, spec, result, members, offset=0.0, scale=1.0):
     """Write a fit into a run folder.
 
     Arguments: workdir; spec, the NetworkSpec; result, a FitResult; members, {'instance': name, 'seed': int} of each;
-    offset, scale, of the normalisation in force. Raises ConfigError when the number of members differs.
+    offset, scale, of the normalization in force. Raises ConfigError when the number of members differs.
     """
     if len(members) != len(result.correlations):
         raise ConfigError(f"{len(members)} member labels for a fit of {len(result.correlations)} members.")
@@ -106,7 +106,7 @@ def load(workdir):
 
 
 def tables(result, members):
-    """A fit's results as data frames: 'results', 'neurons' and 'history', labelled by instance and seed."""
+    """A fit's results as data frames: 'results', 'neurons' and 'history', labeled by instance and seed."""
     labels = pd.DataFrame(members)
     results = labels.assign(
         validation_correlation=result.correlations.mean(1), best_epoch=result.best_epoch, diverged=result.diverged
@@ -146,13 +146,13 @@ def ceiling_table(predictions, trials):
     """Scores of one set of predictions beside the noise ceilings, one row a neuron.
 
     Arguments: predictions (m, N); trials (T, m, N), NaN where missing. Columns: correlation with the average, its
-    ceiling √reliability, normalised correlation, oracle correlation, FEV and FEVE.
+    ceiling √reliability, normalized correlation, oracle correlation, FEV and FEVE.
     """
     return pd.DataFrame(
         {
             "correlation": metrics.correlation_to_average(predictions, trials),
             "ceiling": metrics.correlation_ceiling(trials),
-            "normalised_correlation": metrics.normalised_correlation(predictions, trials),
+            "normalized_correlation": metrics.normalized_correlation(predictions, trials),
             "oracle_correlation": metrics.oracle_correlation(trials),
             "explainable_variance_fraction": metrics.explainable_variance_fraction(trials),
             "explainable_variance_explained": metrics.explainable_variance_explained(predictions, trials),

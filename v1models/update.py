@@ -1,18 +1,19 @@
-"""One training step, one epoch, and many networks at once.
+"""One update, one epoch, and many networks at once.
 
-    step(member, hyper, data, rows)          one update from a batch of rows
+    update(member, hyper, data, rows)        one update from a batch of rows
     epochs(member, hyper, data, orders)      a scan of whole epochs: orders (E, n) are the rows of each, in order
     vmap of that over members                all seeds of an instance, and all instances that differ only in numbers
 
-A *member* is one network in training; members share the data and the program and have their own parameters, optimiser
+A *member* is one network in training; members share the data and the program and have their own parameters, optimizer
 state, key, learning rate, penalty strengths and dropout probabilities. Nothing couples them, so a member's result does
 not depend on its company.
 
-The short last batch of an epoch is a step of its own after the scan over full batches: the same mathematics as any
-other step, with no padding and no masks.
+The short last batch of an epoch is an update of its own after the scan over full batches: the same mathematics as any
+other, with no padding and no masks.
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -21,24 +22,31 @@ import optax
 
 from runtime.config import ConfigError
 from v1models import losses
-from v1models.network import default_dropout, default_strengths, initialise
+from v1models.network import Network, default_dropout, default_strengths, initialize
+from v1models.specification import NetworkSpec
 
-OPTIMISERS = ("adam", "lbfgs")
+OPTIMIZERS = ("adam", "lbfgs")
+Params = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Optimisation:
+class Optimization:
     """How networks are trained; the numbers that may differ between members are in `Hyper`.
 
-    noise: 'poisson', 'gaussian' or 'bernoulli'. batch_size: rows, or None for all (L-BFGS needs None).
-    keep_last_batch: use the short last batch of an epoch. beta1, beta2, epsilon: Adam's; epsilon_before_correction puts
-    ε beside √v before the bias correction (TensorFlow 1). schedule: 'constant',
-    'cosine' (to 0 over `schedule_steps`) or 'exponential' (×0.1 every `schedule_steps`). poisson_offset: ε of the
-    logarithm.
+    Attributes:
+      noise: 'poisson', 'gaussian' or 'bernoulli'.
+      optimizer: 'adam' or 'lbfgs'.
+      batch_size: rows, or None for all (L-BFGS needs None).
+      keep_last_batch: use the short last batch of an epoch.
+      beta1, beta2, epsilon: Adam's; epsilon_before_correction puts ε beside √v before the bias correction
+        (TensorFlow 1).
+      schedule: 'constant', 'cosine' (to 0 over `schedule_steps`) or 'exponential' (×0.1 every `schedule_steps`).
+      count_masked: whether masked entries count in the Bernoulli mean.
+      poisson_offset: ε of the logarithm.
     """
 
     noise: str = "poisson"
-    optimiser: str = "adam"
+    optimizer: str = "adam"
     batch_size: int | None = 16
     keep_last_batch: bool = True
     beta1: float = 0.9
@@ -51,11 +59,11 @@ class Optimisation:
     poisson_offset: float = losses.POISSON_OFFSET
 
     def __post_init__(self):
-        if self.optimiser not in OPTIMISERS:
-            raise ConfigError(f"optimiser is {self.optimiser!r}; choose one of {', '.join(OPTIMISERS)}.")
-        if self.optimiser == "lbfgs" and self.batch_size is not None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(f"optimizer is {self.optimizer!r}; choose one of {', '.join(OPTIMIZERS)}.")
+        if self.optimizer == "lbfgs" and self.batch_size is not None:
             raise ConfigError(
-                f"optimiser lbfgs needs all rows at once, but batch_size is {self.batch_size}; set it to None."
+                f"optimizer lbfgs needs all rows at once, but batch_size is {self.batch_size}; set it to None."
             )
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1.")
@@ -66,8 +74,8 @@ class Optimisation:
                 "schedule_steps belongs to the schedules cosine and exponential; "
                 f"the schedule is {self.schedule!r} and schedule_steps is {self.schedule_steps}."
             )
-        if self.optimiser == "lbfgs" and self.schedule != "constant":
-            raise ConfigError("optimiser lbfgs finds its own step length; leave the schedule constant.")
+        if self.optimizer == "lbfgs" and self.schedule != "constant":
+            raise ConfigError("optimizer lbfgs finds its own step length; leave the schedule constant.")
 
 
 class Data(NamedTuple):
@@ -91,17 +99,17 @@ class Member(NamedTuple):
     """What training carries for one network."""
 
     params: Any
-    batch_stats: Any  # running means and variances of batch normalisation, {} without
-    optimiser: Any
+    batch_stats: Any  # running means and variances of batch normalization, {} without
+    optimizer: Any
     key: Any  # dropout keys are fold_in(key, step)
     step: Any  # updates done, int32
     rate_scale: Any  # factor on the learning rate, lowered by early stopping's phases
 
 
-class StepInfo(NamedTuple):
+class UpdateInfo(NamedTuple):
     """Diagnostics of one update, on its batch and before it."""
 
-    loss: Any  # unpenalised
+    loss: Any  # unpenalized
     penalty: Any
 
 
@@ -111,7 +119,7 @@ class _AdamState(NamedTuple):
     square: Any
 
 
-def adam_epsilon_before_correction(beta1, beta2, epsilon):
+def adam_epsilon_before_correction(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
     """Adam with the ε of TensorFlow 1: update m √(1−β₂ᵗ)/(1−β₁ᵗ) / (√v + ε); ε is not bias-corrected.
 
     An optax transformation without learning rate.
@@ -133,7 +141,7 @@ def adam_epsilon_before_correction(beta1, beta2, epsilon):
 
 
 def _transformation(options):
-    if options.optimiser == "lbfgs":
+    if options.optimizer == "lbfgs":
         return optax.lbfgs()
     if options.epsilon_before_correction:
         return optax.with_extra_args_support(
@@ -150,43 +158,39 @@ def _schedule(options):
     return lambda step: 1.0
 
 
-class Training(NamedTuple):
+class Trainer(NamedTuple):
     """Closures that train one member; `vmap` them over members."""
 
-    init: Any  # (key, mean_rates=None) -> Member
-    start: Any  # (params, key, batch_stats={}) -> Member, from given parameters
-    step: Any  # (member, hyper, data, rows (b,)) -> (Member, StepInfo)
-    epochs: Any  # (member, hyper, data, orders (E, n)) -> (Member, StepInfo averaged over each epoch, (E,))
-    predict: Any  # (member, images) -> (n, N)
-    loss: Any  # (member, data) -> scalar, unpenalised, over all rows
+    init: Callable  # (key, mean_rates=None) -> Member
+    start: Callable  # (params, key, batch_stats={}) -> Member, from given parameters
+    update: Callable  # (member, hyper, data, rows (b,)) -> (Member, UpdateInfo)
+    epochs: Callable  # (member, hyper, data, orders (E, n)) -> (Member, UpdateInfo averaged over each epoch, (E,))
+    predict: Callable  # (member, images) -> (n, N)
+    loss: Callable  # (member, data) -> scalar, unpenalized, over all rows
 
 
-def default_hyper(spec, learning_rate):
+def default_hyper(spec: NetworkSpec, learning_rate: float) -> Hyper:
     """The numbers of one member as its specification has them."""
     return Hyper(jnp.asarray(float(learning_rate)), default_strengths(spec), default_dropout(spec))
 
 
-def make_training(network, options):
-    """Build the training closures of a network.
-
-    Arguments: network, a `Network`; options, an `Optimisation`. Keys: the member's key is split once for initial values
-    and dropout. See `Training`.
-    """
+def make_trainer(network: Network, options: Optimization) -> Trainer:
+    """The pure functions that train a network; a member's key is split once, for initial values and for dropout."""
     loss_function = losses.make_loss(options.noise, options.count_masked, options.poisson_offset)
     transformation, schedule = _transformation(options), _schedule(options)
 
-    def start(params, key, batch_stats=None):
+    def start(params: Params, key: jax.Array, batch_stats: Params | None = None) -> Member:
         params = jax.tree.map(jnp.asarray, params)
         return Member(
             params, batch_stats or {}, transformation.init(params), key, jnp.zeros((), jnp.int32), jnp.ones(())
         )
 
-    def init(key, mean_rates=None):
+    def init(key: jax.Array, mean_rates: jax.Array | None = None) -> Member:
         parameter_key, dropout_key = jax.random.split(key)
-        variables = initialise(network, parameter_key, mean_rates)
+        variables = initialize(network, parameter_key, mean_rates)
         return start(variables["params"], dropout_key, variables.get("batch_stats"))
 
-    def step(member, hyper, data, rows):
+    def update(member: Member, hyper: Hyper, data: Data, rows: jax.Array) -> tuple[Member, UpdateInfo]:
         images, responses = data.images[rows], data.responses[rows]
         mask = None if data.mask is None else data.mask[rows]
         rngs = {"dropout": jax.random.fold_in(member.key, member.step)} if hyper.dropout else {}
@@ -198,46 +202,52 @@ def make_training(network, options):
             )
             loss = loss_function(predictions, responses, mask, data.mean_rates)
             penalty = network.apply(variables, hyper.strengths, method="penalty")
-            return loss + penalty, (StepInfo(loss, penalty), changed.get("batch_stats", {}))
+            return loss + penalty, (UpdateInfo(loss, penalty), changed.get("batch_stats", {}))
 
         (value, (info, batch_stats)), gradients = jax.value_and_grad(objective, has_aux=True)(member.params)
         extra = {}
-        if options.optimiser == "lbfgs":
+        if options.optimizer == "lbfgs":
             extra = {"value": value, "grad": gradients, "value_fn": lambda params: objective(params)[0]}
-        updates, optimiser = transformation.update(gradients, member.optimiser, member.params, **extra)
-        if options.optimiser == "adam":
+        updates, optimizer = transformation.update(gradients, member.optimizer, member.params, **extra)
+        if options.optimizer == "adam":
             rate = hyper.learning_rate * member.rate_scale * schedule(member.step)
             updates = jax.tree.map(lambda update: -rate.astype(update.dtype) * update, updates)
         params = optax.apply_updates(member.params, updates)
-        return Member(params, batch_stats, optimiser, member.key, member.step + 1, member.rate_scale), info
+        return Member(params, batch_stats, optimizer, member.key, member.step + 1, member.rate_scale), info
 
     def epoch(member, hyper, data, order):
         size = order.shape[0] if options.batch_size is None else min(options.batch_size, order.shape[0])
         full = order.shape[0] // size
         batches = order[: full * size].reshape(full, size)
-        member, info = jax.lax.scan(lambda carry, rows: step(carry, hyper, data, rows), member, batches)
+        member, info = jax.lax.scan(lambda carry, rows: update(carry, hyper, data, rows), member, batches)
         if options.keep_last_batch and full * size < order.shape[0]:
-            member, last = step(member, hyper, data, order[full * size :])
+            member, last = update(member, hyper, data, order[full * size :])
             info = jax.tree.map(lambda many, one: jnp.append(many, one), info, last)
         return member, jax.tree.map(jnp.mean, info)
 
-    def epochs(member, hyper, data, orders):
+    def epochs(member: Member, hyper: Hyper, data: Data, orders: jax.Array) -> tuple[Member, UpdateInfo]:
         return jax.lax.scan(lambda carry, order: epoch(carry, hyper, data, order), member, orders)
 
-    def predict(member, images):
+    def predict(member: Member, images: jax.Array) -> jax.Array:
         variables = {"params": member.params, **({"batch_stats": member.batch_stats} if member.batch_stats else {})}
         return network.apply(variables, images)
 
-    def loss(member, data):
+    def loss(member: Member, data: Data) -> jax.Array:
         return loss_function(predict(member, data.images), data.responses, data.mask, data.mean_rates)
 
-    return Training(init, start, step, epochs, predict, loss)
+    return Trainer(init, start, update, epochs, predict, loss)
 
 
-def random_orders(keys, first_epoch, epochs, rows):
+def random_orders(keys: jax.Array, first_epoch: int, epochs: int, rows: int) -> jax.Array:
     """A fresh permutation of rows for every member and epoch, reproducible from the member's key and the epoch alone.
 
-    Arguments: keys (M,); first_epoch, int; epochs, how many; rows, how many. Returns (M, epochs, rows) int32.
+    Args:
+      keys: of the members, (M,).
+      first_epoch: number of the first epoch.
+      epochs, rows: how many.
+
+    Returns:
+      Rows in order, (M, epochs, rows), int32.
     """
 
     def order(key, epoch):

@@ -1,6 +1,6 @@
 """Initial values of weights and biases.
 
-Each initialiser is a function (key, shape, scale, dtype) -> array. `scale` is the standard deviation of the random
+Each initializer is a function (key, shape, scale, dtype) -> array. `scale` is the standard deviation of the random
 ones (0.1 unless said otherwise: the value of the experiment suite) and is ignored by the fan-scaled ones.
 """
 
@@ -36,7 +36,7 @@ def _he_normal(key, shape, scale, dtype):
     return jax.nn.initializers.he_normal()(key, shape, dtype)
 
 
-INITIALISERS = {
+INITIALIZERS = {
     "normal": _normal,  # N(0, scale²)
     "half_normal": _half_normal,  # |N(0, scale²)|: what NDN3 calls trunc_normal
     "truncated_normal": _truncated_normal,  # N(0, scale²) cut at ±2 scale
@@ -50,8 +50,8 @@ INITIALISERS = {
 def initial_gaussians(key, filters, bounds, y_offset=0.0, dtype=jnp.float32):
     """Parameters of difference-of-Gaussians filters, each uniform within its bounds.
 
-    Arguments: key; filters, their number F; bounds, a GaussianBounds; y_offset, pixels added to the y centre after the
-    draw (2 in NDN3, which starts about 2/27 of the centres of a 31-pixel image outside their bound).
+    Arguments: key; filters, their number F; bounds, a GaussianBounds; y_offset, pixels added to the y center after the
+    draw (2 in NDN3, which starts about 2/27 of the centers of a 31-pixel image outside their bound).
     Returns (2, 4, F).
     """
     lower = jnp.asarray([bound[0] for bound in bounds], dtype)[None, :, None]

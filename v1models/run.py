@@ -1,0 +1,227 @@
+"""A fit as a run folder: from a config to tables, and on from where it stopped.
+
+`train(config, workdir)` leaves in the run folder
+
+    config.json             the config, package versions and git revision
+    metrics.jsonl           at every logged epoch the percentiles over seeds; the same in `tensorboard/`
+    checkpoints/            everything the fit carries; a run that is called again goes on bit for bit
+    model.json, weights/    the fitted members (`v1models.saved.load`)
+    results.csv             one row a seed; neurons.csv: one a seed and neuron; history.csv: one a seed and logged epoch
+    percentiles.csv         the 50th, 90th and 10th percentile over seeds, and of the mean over seeds' predictions
+    ensemble.csv            that mean prediction's score, one row a neuron
+    ceilings.csv            what could be reached: noise ceilings of every neuron, where there are repeats
+    filters.npz             weights of the best seed as the forward pass uses them, for figures
+    centres.npz             true and fitted centers of difference-of-Gaussians units, simulated data only
+    receptive_fields.npz    what neurons want to see: spike-triggered averages, gradients, most exciting images
+
+`train_together(configs, folders)` does the same for several configs that differ in numbers only, in one program. Each
+gets a folder of its own, and the carried state lies in the first one's.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from runtime import devices
+from runtime.checkpoint import Checkpoints
+from runtime.config import ConfigError, RunError, check_same, save_config
+from runtime.interrupt import stop_on_signal
+from runtime.metrics import MetricsWriter, Progress
+from v1models import interpret, metrics, recovery, saved
+from v1models.experiment import mean_rate_start, read_experiment, shared_program
+from v1models.network import Network
+from v1models.training import StoppedError, fit, stack_hypers, start_members
+
+MAY_CHANGE = ("log", "data.dir", "published")
+PERCENTILES = ("p50", "p90", "p10")
+FINISHED = "finished.json"
+
+
+def train(config, workdir) -> dict[str, Any]:
+    """Fit all seeds of a config in `workdir`, from its last checkpoint if there is one.
+
+    Returns {'finished': whether the fit came to its end, and the percentiles}. Raises ConfigError for configs that
+    cannot work, RunError when every seed diverges.
+    """
+    return train_together([config], [workdir])[0]
+
+
+def train_together(configs, folders) -> list[dict[str, Any]]:
+    """Fit configs that differ in numbers only, in one program; returns what `train` does, for each."""
+    folders = [pathlib.Path(folder) for folder in folders]
+    if len({shared_program(config) for config in configs}) != 1:
+        raise ConfigError("these configs need programs of their own: they differ in more than penalties and rates")
+    finished = [read_finished(folder) for folder in folders]
+    for config, folder in zip(configs, folders, strict=True):
+        if (folder / "config.json").exists():
+            check_same(config, folder, MAY_CHANGE)
+    if all(finished):
+        return finished
+    devices.set_matmul_precision(configs[0].precision)
+    experiment = read_experiment(configs)
+    for config, folder in zip(configs, folders, strict=True):
+        save_config(config, folder)
+    log = configs[0].log
+    with Checkpoints(folders[0] / "checkpoints", log.keep, keep_best=False) as checkpoints, stop_on_signal() as stop:
+        try:
+            result = run_fit(configs[0], experiment, folders, checkpoints, lambda: stop.requested)
+        except StoppedError as error:
+            print(f"{folders[0].name}: {error}; the same command goes on from there")
+            return [{"finished": False} for _ in folders]
+    return [
+        write_results(config, experiment, index, slice_result(result, index, len(experiment.seeds)), folder)
+        for index, (config, folder) in enumerate(zip(configs, folders, strict=True))
+    ]
+
+
+def run_fit(config, experiment, folders, checkpoints, stop):
+    """Fit all instances and seeds, writing their percentiles at logged epochs."""
+    count, plan = len(experiment.seeds), experiment.plan
+    members = start_members(experiment.trainer, experiment.seeds, len(folders), mean_rate_start(config, experiment))
+    hyper = stack_hypers(list(experiment.hypers), count)
+    saved = checkpoints.steps()
+    if saved:
+        check_instances(checkpoints.directory, len(folders))
+        print(f"{folders[0].name}: going on after epoch {saved[-1]} of {plan.epochs}")
+    (checkpoints.directory / "instances.json").write_text(json.dumps(len(folders)) + "\n")
+    start = saved[-1] if saved else 0
+    writers = [MetricsWriter(folder, resume_step=start) for folder in folders]
+    label = folders[0].name + (f" and {len(folders) - 1} more" if len(folders) > 1 else "")
+    with Progress(plan.epochs, start, label) as progress:
+
+        def report(epoch, scores):
+            for index, writer in enumerate(writers):
+                part = {name: value[index * count : (index + 1) * count] for name, value in scores.items()}
+                writer.write(epoch, summarize(part))
+            progress.update(epoch, f"r {np.median(scores['validation_correlation']):.3f}")
+
+        try:
+            return fit(
+                experiment.trainer, members, hyper, experiment.train, experiment.validation, plan,
+                stopping_data=experiment.stopping, checkpoints=checkpoints, report=report, stop=stop,
+            )  # fmt: skip
+        finally:
+            for writer in writers:
+                writer.close()
+
+
+def check_instances(folder, count):
+    """Raise RunError when the carried state was written by a fit of another number of instances."""
+    path = folder / "instances.json"
+    before = json.loads(path.read_text()) if path.exists() else count
+    if before != count:
+        raise RunError(
+            f"{folder} was written by a fit of {before} instances and this one has {count}; remove that folder "
+            "to begin these instances anew"
+        )
+
+
+def summarize(scores):
+    """Percentiles over seeds of the correlation and medians of the losses, for one line of metrics."""
+    percentiles = metrics.percentiles_over_seeds(scores["validation_correlation"])
+    losses = {name: float(np.median(value)) for name, value in scores.items() if name != "validation_correlation"}
+    return {"correlation": dict(zip(PERCENTILES, map(float, percentiles), strict=True)), **losses}
+
+
+def slice_result(result, index, count):
+    """One instance's part of a fit."""
+    part = slice(index * count, (index + 1) * count)
+    return result._replace(
+        history=type(result.history)(*(np.asarray(scores)[:, part] for scores in result.history)),
+        members=jax.tree.map(lambda leaf: leaf[part], result.members),
+        correlations=result.correlations[part],
+        best_epoch=result.best_epoch[part],
+        diverged=result.diverged[part],
+    )
+
+
+def write_results(config, experiment, index, result, folder):
+    """Write one instance's model, tables and arrays; returns the summary that `train` returns."""
+    spec = experiment.specs[index]
+    labels = [{"instance": folder.name, "seed": seed} for seed in experiment.seeds]
+    saved.save(folder, spec, result, labels, experiment.offset, experiment.scale)
+    predictions = np.asarray(
+        jax.jit(jax.vmap(experiment.trainer.predict, in_axes=(0, None)))(result.members, experiment.validation.images)
+    )
+    validation = experiment.validation
+    ensemble = metrics.pearson(predictions.mean(0), validation.responses, validation.mask)
+    pd.DataFrame({"neuron": np.arange(len(ensemble)), "correlation": ensemble}).to_csv(
+        folder / "ensemble.csv", index=False
+    )
+    summary = saved.percentile_table(pd.read_csv(folder / "results.csv", dtype={"instance": str}))
+    summary["ensemble"] = ensemble.mean()
+    if experiment.truth_correlation is not None:
+        summary["true_rates"] = experiment.truth_correlation.mean()
+    best = int(np.argmax(np.where(result.diverged, -np.inf, result.correlations.mean(1))))
+    if experiment.trials is not None and len(experiment.trials) > 1:
+        ceilings = saved.ceiling_table(predictions[best], experiment.trials)
+        ceilings.insert(0, "neuron", np.arange(len(ceilings)))
+        ceilings.to_csv(folder / "ceilings.csv", index=False)
+        summary["ceiling"] = ceilings["ceiling"].mean()
+        summary["oracle"] = ceilings["oracle_correlation"].mean()
+    summary.to_csv(folder / "percentiles.csv", index=False)
+    found = recovery.centers(spec, result.members, experiment.truth, experiment.train.images[:500])
+    if found is not None:
+        np.savez_compressed(folder / recovery.CENTERS, **found)
+    write_arrays(config, experiment, spec, jax.tree.map(lambda leaf: leaf[best], result.members), folder)
+    row = {name: value for name, value in summary.iloc[0].items() if name != "instance"}
+    diverged = int(result.diverged.sum())
+    done = {"finished": True, **{name: float(value) for name, value in row.items()}}
+    if diverged:
+        done["note"] = f"{diverged} of {len(experiment.seeds)} seeds diverged"
+    # Written last: a folder that has it is whole.
+    temporary = folder / (FINISHED + ".incomplete")
+    temporary.write_text(json.dumps(done, indent=2) + "\n")
+    temporary.replace(folder / FINISHED)
+    return done
+
+
+def write_arrays(config, experiment, spec, member, folder):
+    """Write the weights of one member and what some neurons want to see, as arrays for figures."""
+    variables = {"params": member.params, **({"batch_stats": member.batch_stats} if member.batch_stats else {})}
+    weights = Network(spec).apply(variables, method="weights")
+    arrays = {
+        f"layer{index}_{name}": np.asarray(value)
+        for index, layer in enumerate(weights)
+        for name, value in layer.items()
+    }
+    np.savez_compressed(folder / "filters.npz", **arrays)
+    shown = min(config.log.neurons_shown, experiment.validation.responses.shape[1])
+    if not shown:
+        return
+    train, neurons = experiment.train, np.arange(shown)
+
+    def predict(images):
+        return experiment.trainer.predict(member, images)[:, :shown]
+
+    # Responses may be slightly negative (calcium signals); their floor counts as silence.
+    responses = np.asarray(train.responses)[:, :shown]
+    averages = interpret.spike_triggered_average(
+        train.images, responses - responses.min(0), None if train.mask is None else np.asarray(train.mask)[:, :shown]
+    )
+    flat = train.images.reshape(len(train.images), -1)
+    norm = float(jnp.linalg.norm(flat - flat.mean(1, keepdims=True), axis=1).mean())
+    exciting, responses = interpret.most_exciting_images(
+        predict, spec.input_shape, neurons, norm, jax.random.key(0), steps=60
+    )
+    np.savez_compressed(
+        folder / "receptive_fields.npz",
+        neurons=neurons,
+        spike_triggered_averages=averages,
+        gradients=interpret.gradient_receptive_fields(predict, experiment.validation.images[:50]),
+        most_exciting_images=exciting,
+        responses=responses,
+    )
+
+
+def read_finished(folder):
+    """What `train` returned for a folder when it came to its end, or None."""
+    path = pathlib.Path(folder) / FINISHED
+    return json.loads(path.read_text()) if path.exists() else None
