@@ -8,7 +8,6 @@ about.json   what was analysed and how; results of anything else are thrown away
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pathlib
@@ -20,14 +19,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from runtime.config import RunError
+from runtime.errors import RunError
+from runtime.files import atomic_write, write_arrays, write_json
 
 Arrays = dict[str, np.ndarray]
 RESULTS = "analysis"  # folder of a run that holds its analyses
 
 
 class ResultsError(RunError):
-    """Results cannot be written; the message says where, why and what to do."""
+    """Results cannot be read; the message says where, why and what to do."""
 
 
 class Store:
@@ -59,16 +59,15 @@ class Store:
 
     def write(self, step: str, arrays: Arrays, table: pd.DataFrame | None = None) -> None:
         """Write a finished step and drop its parts."""
-        with self._clear_errors():
-            if table is not None:
-                _atomically(self.folder / f"{step}.csv", lambda path: table.to_csv(path, index=False))
-            write_arrays(self.folder / f"{step}.npz", arrays)
-            shutil.rmtree(self.folder / "parts" / step, ignore_errors=True)
+        if table is not None:
+            with atomic_write(self.folder / f"{step}.csv") as path:
+                table.to_csv(path, index=False)
+        write_arrays(self.folder / f"{step}.npz", arrays)
+        shutil.rmtree(self.folder / "parts" / step, ignore_errors=True)
 
     def write_json(self, name: str, body: Any) -> None:
         """Write a JSON file."""
-        with self._clear_errors():
-            _atomically(self.folder / name, lambda path: path.write_text(json.dumps(body, indent=1)))
+        write_json(self.folder / name, body, indent=1)
 
     def parts(self, step: str, blocks: Iterable[Any], compute: Callable[[Any], Arrays], tick=lambda: None):
         """Yield compute(block) of every block, read from disk where it was computed before; calls `tick` after each."""
@@ -79,33 +78,9 @@ class Store:
                 arrays = read_arrays(path)
             else:
                 arrays = compute(block)
-                with self._clear_errors():
-                    folder.mkdir(parents=True, exist_ok=True)
-                    write_arrays(path, arrays)
+                write_arrays(path, arrays)
             tick()
             yield arrays
-
-    @contextlib.contextmanager
-    def _clear_errors(self):
-        try:
-            yield
-        except OSError as error:
-            raise ResultsError(
-                f"{self.folder} cannot be written ({error.strerror or error}); free space or mend its permissions and "
-                "run the stage 'analyse' again: what is finished is kept"
-            ) from error
-
-
-def write_arrays(path: pathlib.Path, arrays: Arrays) -> None:
-    """Write arrays so that the file is whole or not there."""
-
-    def save(temporary: pathlib.Path) -> None:
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-
-    _atomically(path, save)
 
 
 def read_arrays(path: pathlib.Path) -> Arrays:
@@ -125,9 +100,3 @@ def read_json(path: pathlib.Path) -> Any:
         return json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return None
-
-
-def _atomically(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
-    temporary = path.with_name(path.name + ".incomplete")
-    write(temporary)
-    temporary.replace(path)

@@ -16,7 +16,6 @@ R-hat and effective sample size are BlackJAX's.
 
 from __future__ import annotations
 
-import json
 import pathlib
 import time
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from nrf.from_config import make_phases, read_sampler, to_states
 from nrf.phases import make_gradient_fn, uniform_states
 from nrf.trained import QUICKLY, Trained, read_trained, start_states
 from runtime import devices
+from runtime.files import write_json
 from runtime.images import load_images
 from runtime.metrics import Progress, check_finite
 
@@ -251,10 +251,7 @@ def diagnose(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     trained = read_trained(config, workdir)
     report = {"updates": trained.updates, **summarise(config, run_chains(config, trained))}
     report["energy_gap"] = energy_gap(config, trained)
-    path = pathlib.Path(workdir) / FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
-    partial.replace(path)
+    write_json(pathlib.Path(workdir) / FILE, report, indent=2, allow_nan=False)
     return report
 
 

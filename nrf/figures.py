@@ -5,7 +5,6 @@ Figures are drawn with matplotlib's object interface, so nothing touches global 
 
 from __future__ import annotations
 
-import os
 import pathlib
 from collections.abc import Mapping
 
@@ -13,6 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from runtime.files import write_figure
 
 
 def tile(images: np.ndarray, columns: int, border: int = 1, value: float = 1.0) -> np.ndarray:
@@ -40,7 +41,7 @@ def sample_sheet(panels: Mapping[str, np.ndarray], path: pathlib.Path, title: st
         axis.set_title(name)
         axis.set_axis_off()
     figure.suptitle(title)
-    _save(figure, path)
+    write_figure(path, figure)
 
 
 def training_curves(history: pd.DataFrame, path: pathlib.Path, title: str) -> None:
@@ -69,14 +70,7 @@ def training_curves(history: pd.DataFrame, path: pathlib.Path, title: str) -> No
         quality.set_ylim(0, None)
         quality.legend(frameon=False)
     figure.suptitle(title)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: pathlib.Path) -> None:
-    # A reader never sees half a picture: the file is complete before it takes its name.
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=110)
-    os.replace(partial, path)
+    write_figure(path, figure)
 
 
 def amplitude_spectrum(images: np.ndarray) -> np.ndarray:

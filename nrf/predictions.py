@@ -36,6 +36,7 @@ from nrf.protocols import make_protocol
 from nrf.samplers.base import GradientFn, Position
 from nrf.trained import QUICKLY, Trained, read_trained, start_states
 from runtime.config import ConfigError, RunError
+from runtime.files import write_json
 from runtime.images import ImageSet, load_images
 
 FILE = "predictions.json"
@@ -371,9 +372,7 @@ def predict_recording(config: ConfigDict, workdir: str | pathlib.Path) -> pathli
 def write_predictions(table: Mapping[str, Any], workdir: str | pathlib.Path) -> pathlib.Path:
     """Write a table of predictions into a run folder; the file is whole or absent."""
     path = pathlib.Path(workdir) / FILE
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(table, allow_nan=False) + "\n")
-    partial.replace(path)
+    write_json(path, table, allow_nan=False)
     return path
 
 

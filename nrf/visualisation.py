@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.animation import PillowWriter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
+from PIL import Image
 
 from nrf import figures
 from nrf.architecture import Architecture
@@ -34,6 +34,7 @@ from nrf.phases import clip_gradient, uniform_states
 from nrf.trained import read_trained
 from runtime import devices
 from runtime.config import ConfigError, did_you_mean
+from runtime.files import atomic_write, write_figure
 from runtime.metrics import Progress
 
 MODES = ("standard", "channels_energy", "channels_state")
@@ -240,23 +241,21 @@ def mosaic(images: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
 def write_picture(picture: np.ndarray, path: pathlib.Path, title: str) -> None:
     """Write one picture (height, width, 1 or 3) in [0, 1] with its title as PNG."""
     figure, _, _ = _show(picture, title)
-    # A reader never sees half a picture: the file is complete before it takes its name.
-    partial = path.with_suffix(".partial")
-    figure.savefig(partial, format="png", dpi=110)
-    partial.replace(path)
+    write_figure(path, figure)
 
 
 def write_animation(pictures: Sequence[np.ndarray], path: pathlib.Path, titles: Sequence[str], fps: int = 8) -> None:
     """Write pictures (height, width, 1 or 3) in [0, 1], one after another, as a GIF of `fps` pictures a second."""
     figure, image, axis = _show(pictures[0], titles[0])
-    partial = path.with_suffix(".partial.gif")
-    writer = PillowWriter(fps=fps)
-    with writer.saving(figure, partial, dpi=80):
-        for picture, title in zip(pictures, titles, strict=True):
-            image.set_data(picture.squeeze())
-            axis.set_title(title, fontsize=8)
-            writer.grab_frame()
-    partial.replace(path)
+    figure.set_dpi(80)
+    frames = []
+    for picture, title in zip(pictures, titles, strict=True):
+        image.set_data(picture.squeeze())
+        axis.set_title(title, fontsize=8)
+        figure.canvas.draw()
+        frames.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3]))
+    with atomic_write(path) as incomplete:
+        frames[0].save(incomplete, "GIF", save_all=True, append_images=frames[1:], duration=1000 // fps, loop=0)
 
 
 def _show(picture: np.ndarray, title: str):

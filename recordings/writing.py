@@ -11,7 +11,6 @@ See `recordings.format` for what lies on disk.
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import threading
@@ -23,7 +22,6 @@ import numpy as np
 
 from recordings.format import (
     DESCRIPTION,
-    MARKS,
     STIMULUS,
     TIME,
     RecordingError,
@@ -36,7 +34,8 @@ from recordings.format import (
     read_description,
     read_mark,
 )
-from runtime.manifest import sync_folder, write_manifest
+from runtime.files import failure, sync, write_json
+from runtime.manifest import write_manifest
 
 MAX_PENDING = 256 << 20  # bytes handed over and not yet written before a writer waits
 
@@ -63,8 +62,7 @@ class Writer:
         if (self.folder / DESCRIPTION).exists():
             check_same(self.folder, read_description(self.folder), schema.to_json())
         else:
-            (self.folder / MARKS).mkdir(parents=True, exist_ok=True)
-            _write_whole(self.folder / DESCRIPTION, json.dumps(schema.to_json()))
+            write_json(self.folder / DESCRIPTION, schema.to_json())
         self._stores = {name: open_array(self.folder, name, schema, create=True) for name in schema.arrays}
 
     def missing(self) -> list[int]:
@@ -153,7 +151,10 @@ class Writer:
     def _wait_one(self) -> None:
         future, size = self._pending.popleft()
         self._pending_bytes -= size
-        future.result()
+        try:
+            future.result()
+        except Exception as error:
+            raise self._write_error(error) from error
 
     def _mark(self, block: int, waiting: Sequence) -> None:
         try:
@@ -161,7 +162,7 @@ class Writer:
                 future.result()
             files = block_files(self.schema, block)
             for file in files:
-                _sync(self.folder / file)
+                sync(self.folder / file)
             self._sizes[block] = _size(write_manifest(self.folder, {"block": block}, files, mark_name(block)))
         except BaseException as error:  # it is raised again in the writer's own thread
             self._seal_error = error
@@ -172,7 +173,13 @@ class Writer:
             self._seal = None
         if self._seal_error is not None:
             error, self._seal_error = self._seal_error, None
-            raise RecordingError(f"{self.folder} could not be written: {error}; free space and start again") from error
+            raise self._write_error(error) from error
+
+    def _write_error(self, error: BaseException) -> RecordingError:
+        return RecordingError(
+            f"{self.folder} could not be written: {failure(error, self.folder)}; mend that and start again: finished "
+            "blocks are kept"
+        )
 
 
 def _is_finite(values: np.ndarray) -> bool:
@@ -196,19 +203,3 @@ def _convert(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
 
 def _size(files: Mapping[str, Mapping[str, Any]]) -> int:
     return sum(file["size"] for file in files.values())
-
-
-def _write_whole(path: pathlib.Path, text: str) -> None:
-    temporary = path.with_suffix(".incomplete")
-    temporary.write_text(text)
-    _sync(temporary)
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def _sync(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,6 @@ A tree may hold JAX and NumPy arrays, typed random keys, Python numbers and any 
 NamedTuples, optimiser states); `runtime.tree_storage` says how each is kept.
 """
 
-import errno
 import logging
 import math
 import os
@@ -25,8 +24,9 @@ from typing import Any, Literal
 import jax
 from jax.experimental import multihost_utils
 
-from runtime.config import RunError
-from runtime.manifest import DamagedError, read_manifest, sync_folder, verify, write_manifest
+from runtime.errors import RunError
+from runtime.files import failure, sync
+from runtime.manifest import DamagedError, read_manifest, verify, write_manifest
 from runtime.tree_storage import Leaf, MismatchError, describe, load_nested, restore_tree, write_tree
 
 STEP, INCOMING, REPLACED, REMOVED = "step_", ".incoming_", ".replaced_", ".removed_"
@@ -154,7 +154,7 @@ class Checkpoints:
             shutil.rmtree(aside, ignore_errors=True)
             target.rename(aside)
         incoming.rename(target)
-        sync_folder(self.directory)
+        sync(self.directory)
         shutil.rmtree(aside, ignore_errors=True)
 
     def _prune(self) -> None:
@@ -166,13 +166,10 @@ class Checkpoints:
             _remove(self.directory / _step_name(step))
 
     def _save_error(self, step: int, tree: Any, error: Exception) -> CheckpointError:
-        reason = f"{type(error).__name__}: {error}"
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            needed = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(tree)) / 2**20
-            free = shutil.disk_usage(self.directory).free / 2**20
-            reason = f"the disk is full (it takes up to {needed:.0f} MiB, {free:.0f} MiB are free)"
+        needed = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(tree)) / 2**20
         return CheckpointError(
-            f"could not write the checkpoint of step {step} in {self.directory}: {reason}; "
+            f"could not write the checkpoint of step {step} in {self.directory}, which takes up to {needed:.0f} MiB: "
+            f"{failure(error, self.directory)}; "
             f"the earlier checkpoints are untouched (steps: {_listed(self.steps())})"
         )
 

@@ -14,13 +14,11 @@ computed the run, and `check_same` refuses to continue a run under another confi
 """
 
 import contextlib
-import difflib
 import importlib.util
 import json
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -28,47 +26,18 @@ from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from runtime.errors import ConfigError, RunError, clear_errors, did_you_mean  # noqa: F401 (read from here as well)
+from runtime.files import write_json
 from runtime.overrides import parse_value
 
 CONFIG_FILE = "config.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "blackjax", "orbax-checkpoint", "numpy", "scipy", "scikit-image")
 
 
-class ConfigError(ValueError):
-    """Something the user gave cannot be used; the message says what, where, and how to mend it."""
-
-
-class RunError(RuntimeError):
-    """A run cannot go on for a reason that its message explains in full."""
-
-
-@contextlib.contextmanager
-def clear_errors() -> Iterator[None]:
-    """Ends the program with one sentence on standard error instead of a traceback.
-
-    Exit status 2 for a `ConfigError` (the command or the config is wrong), 1 for a `RunError` (the run failed). Every
-    other exception is a defect of the program and keeps its traceback.
-    """
-    try:
-        yield
-    except (ConfigError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
-
-
 def default_name(spec: str) -> str:
     """Name of the run folder of a config: its file's name and the preset."""
     path, _, preset = spec.partition(".py")
     return "-".join(part for part in (Path(path).name, preset.lstrip(":")) if part)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Returns ' (did you mean …?)' for the nearest of the known words, or the list of them where none is near."""
-    known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if near:
-        return f" (did you mean {near[0]!r}?)"
-    return f" (there are: {', '.join(known)})" if known else ""
 
 
 def select_preset(name: str, presets: Mapping[str, Any]) -> Any:
@@ -148,11 +117,8 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def save_config(config: ConfigDict, workdir: str | os.PathLike) -> Path:
     """Writes the config, the packages' versions and the git revision to `workdir/config.json`; returns its path."""
     path = Path(workdir) / CONFIG_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
     record = {"config": config.to_dict(), "versions": _versions(), "revision": _revision()}
-    temporary = path.with_suffix(".json.incomplete")
-    temporary.write_text(json.dumps(record, indent=2) + "\n")
-    temporary.replace(path)
+    write_json(path, record, indent=2)
     return path
 
 

@@ -8,12 +8,14 @@ as well.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from runtime.files import INCOMPLETE, sync, write_json
+
 MANIFEST = "manifest.json"
+UNFINISHED = (".__lock", INCOMPLETE)
 BLOCK = 1 << 22
 
 
@@ -36,18 +38,14 @@ def write_manifest(
       {file: {"size": bytes, "sha256": digest}}.
     """
     if files is None:
-        files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        # TensorStore writes a file as NAME.__lock first: what still has that name is no part of the finished content.
+        paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(UNFINISHED))
+        files = sorted(str(path.relative_to(folder)) for path in paths)
     listed = {file: {"size": (folder / file).stat().st_size, "sha256": _file_hash(folder / file)} for file in files}
     body = {"files": listed, "content": content}
-    temporary = folder / (name + ".incomplete")
-    with temporary.open("w") as stream:
-        json.dump({"body": body, "sha256": _body_hash(body)}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(folder / name)
-    parents = {parent for file in (*listed, name) for parent in Path(file).parents}
-    for parent in parents:
-        sync_folder(folder / parent)
+    for parent in {parent for file in listed for parent in Path(file).parents}:
+        sync(folder / parent)
+    write_json(folder / name, {"body": body, "sha256": _body_hash(body)})
     return listed
 
 
@@ -88,15 +86,6 @@ def check_files(folder: Path, files: dict[str, Any], contents: bool = True) -> N
             raise DamagedError(f"file {name} has {size} bytes instead of {expected['size']}")
         if contents and _file_hash(path) != expected["sha256"]:
             raise DamagedError(f"file {name} has other content than was written")
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_body(folder: Path, name: str) -> dict[str, Any]:

@@ -23,7 +23,8 @@ import pandas as pd
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from runtime.config import ConfigError, RunError
+from runtime.errors import ConfigError, RunError
+from runtime.files import write_text
 
 METRICS, SUPERSEDED = "metrics.jsonl", "metrics.superseded.jsonl"
 SYNC_SECONDS = 1.0
@@ -248,6 +249,4 @@ def _supersede(folder: Path, last_step: float) -> None:
             history.flush()
             os.fsync(history.fileno())
     # A kill between the two writes leaves the lines in both files, never in none.
-    temporary = path.with_suffix(".jsonl.incomplete")
-    temporary.write_text("".join(line + "\n" for line in kept))
-    temporary.replace(path)
+    write_text(path, "".join(line + "\n" for line in kept))

@@ -15,6 +15,7 @@ in one program, up to `sweep.together` of them.
 `sweep.json` in the sweep's folder holds the name and state of every run, refreshed whenever one ends.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -25,8 +26,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from runtime.config import ConfigError, RunError, did_you_mean
+from runtime.errors import ConfigError, RunError, did_you_mean
 from runtime.executors import Execute
+from runtime.files import WriteError, write_json, write_text
 
 SWEEP_FILE = "sweep.json"
 WAITING, FINISHED, FAILED, STOPPED = "waiting", "finished", "failed", "stopped"
@@ -164,9 +166,9 @@ def run_group(train_together: Callable, configs: list[dict], folders: list[str])
             return [state for states in alone for state in states]
         return [{"state": FAILED, "reason": str(error)} for _ in configs]
     except Exception as error:
-        for path in folders:
-            Path(path).mkdir(parents=True, exist_ok=True)
-            (Path(path) / "error.txt").write_text(traceback.format_exc())
+        with contextlib.suppress(WriteError):
+            for path in folders:
+                write_text(Path(path) / "error.txt", traceback.format_exc())
         return [{"state": FAILED, "reason": f"{type(error).__name__}: {error} (see error.txt)"} for _ in configs]
     return [{"state": FINISHED if done["finished"] else STOPPED, "reason": done.get("note", "")} for done in results]
 
@@ -184,9 +186,7 @@ def read_sweep(workdir: str | os.PathLike) -> dict[str, Any]:
 
 
 def _write(folder, states, best):
-    temporary = folder / (SWEEP_FILE + ".incomplete")
-    temporary.write_text(json.dumps({"runs": list(states.values()), "published_best": best}, indent=2) + "\n")
-    temporary.replace(folder / SWEEP_FILE)
+    write_json(folder / SWEEP_FILE, {"runs": list(states.values()), "published_best": best}, indent=2)
 
 
 def _grid_entry(entry):

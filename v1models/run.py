@@ -32,6 +32,7 @@ import pandas as pd
 from runtime import devices
 from runtime.checkpoint import Checkpoints
 from runtime.config import ConfigError, RunError, check_same, save_config
+from runtime.files import write_arrays, write_json
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, Progress
 from v1models import interpret, metrics, recovery, saved
@@ -169,21 +170,19 @@ def write_results(config, experiment, index, result, folder):
     summary.to_csv(folder / "percentiles.csv", index=False)
     found = recovery.centers(spec, result.members, experiment.truth, experiment.train.images[:500])
     if found is not None:
-        np.savez_compressed(folder / recovery.CENTERS, **found)
-    write_arrays(config, experiment, spec, jax.tree.map(lambda leaf: leaf[best], result.members), folder)
+        write_arrays(folder / recovery.CENTERS, found, compress=True)
+    save_member(config, experiment, spec, jax.tree.map(lambda leaf: leaf[best], result.members), folder)
     row = {name: value for name, value in summary.iloc[0].items() if name != "instance"}
     diverged = int(result.diverged.sum())
     done = {"finished": True, **{name: float(value) for name, value in row.items()}}
     if diverged:
         done["note"] = f"{diverged} of {len(experiment.seeds)} seeds diverged"
     # Written last: a folder that has it is whole.
-    temporary = folder / (FINISHED + ".incomplete")
-    temporary.write_text(json.dumps(done, indent=2) + "\n")
-    temporary.replace(folder / FINISHED)
+    write_json(folder / FINISHED, done, indent=2)
     return done
 
 
-def write_arrays(config, experiment, spec, member, folder):
+def save_member(config, experiment, spec, member, folder):
     """Write the weights of one member and what some neurons want to see, as arrays for figures."""
     variables = {"params": member.params, **({"batch_stats": member.batch_stats} if member.batch_stats else {})}
     weights = Network(spec).apply(variables, method="weights")
@@ -192,7 +191,7 @@ def write_arrays(config, experiment, spec, member, folder):
         for index, layer in enumerate(weights)
         for name, value in layer.items()
     }
-    np.savez_compressed(folder / "filters.npz", **arrays)
+    write_arrays(folder / "filters.npz", arrays, compress=True)
     shown = min(config.log.neurons_shown, experiment.validation.responses.shape[1])
     if not shown:
         return
@@ -211,14 +210,12 @@ def write_arrays(config, experiment, spec, member, folder):
     exciting, responses = interpret.most_exciting_images(
         predict, spec.input_shape, neurons, norm, jax.random.key(0), steps=60
     )
-    np.savez_compressed(
-        folder / "receptive_fields.npz",
-        neurons=neurons,
-        spike_triggered_averages=averages,
-        gradients=interpret.gradient_receptive_fields(predict, experiment.validation.images[:50]),
-        most_exciting_images=exciting,
-        responses=responses,
-    )
+    fields = {
+        "neurons": neurons, "spike_triggered_averages": averages,
+        "gradients": interpret.gradient_receptive_fields(predict, experiment.validation.images[:50]),
+        "most_exciting_images": exciting, "responses": responses,
+    }  # fmt: skip
+    write_arrays(folder / "receptive_fields.npz", fields, compress=True)
 
 
 def read_finished(folder):

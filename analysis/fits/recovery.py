@@ -7,6 +7,8 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from runtime.files import write_figure
+
 CENTRES = "centres.npz"
 COUNTED = 0.1  # a fitted unit of less weight, as a share of its network's largest, does not count as found
 SHOWN = 0.02
@@ -115,7 +117,5 @@ def centres(folder: Path, path: Path, title: str) -> bool:
     distances.legend(fontsize=8, frameon=False, loc="lower right")
     distances.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{title}: a simulated population's units and those fitted to its responses", fontsize=10)
-    partial = Path(path).with_name(Path(path).name + ".partial")
-    figure.savefig(partial, format="png", dpi=110)
-    partial.replace(path)
+    write_figure(path, figure)
     return True

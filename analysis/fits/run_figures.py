@@ -11,6 +11,8 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from runtime.files import write_figure
+
 MOST_FILTERS = 24  # of one array
 
 
@@ -28,7 +30,7 @@ def curves(percentiles: dict[str, pd.DataFrame], path: Path, published: dict[str
     axis.set(xlabel="epoch", ylabel="validation correlation", title=f"{title}: median and 10–90 % of seeds{marks}")
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     axis.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    write_figure(path, figure)
 
 
 def scores(table: pd.DataFrame, path: Path, title: str) -> None:
@@ -48,7 +50,7 @@ def scores(table: pd.DataFrame, path: Path, title: str) -> None:
     axis.set_xticks(places, table.columns, fontsize=8, **slanted)
     axis.set(ylabel="validation correlation", title=f"{title}: every seed, bars are medians")
     axis.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    write_figure(path, figure)
 
 
 def filters(folder: Path, path: Path, title: str) -> bool:
@@ -73,7 +75,7 @@ def filters(folder: Path, path: Path, title: str) -> bool:
         panel.suptitle(f"{name.replace('_', ' ')}{more}, {images.shape[1]}×{images.shape[2]} pixels", fontsize=9)
         _row(panel, shown, 12)
     figure.suptitle(f"{title}: weights of the best seed, each scaled to its own maximum", fontsize=10)
-    _save(figure, path)
+    write_figure(path, figure)
     return True
 
 
@@ -102,7 +104,7 @@ def fields(folder: Path, path: Path, title: str) -> bool:
         row[0].spines[:].set_visible(False)
         row[0].set_ylabel(label, fontsize=8)
     figure.suptitle(f"{title}: best seed", fontsize=10)
-    _save(figure, path)
+    write_figure(path, figure)
     return True
 
 
@@ -142,10 +144,3 @@ def _figure(width, height):
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-def _save(figure, path):
-    # A reader never sees half a picture: the file is complete before it takes its name.
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=110)
-    partial.replace(path)

@@ -39,6 +39,7 @@ from analysis.report.sections import (
 from analysis.results import RESULTS, read_json
 from recordings import names
 from runtime.config import CONFIG_FILE, ConfigError, flatten
+from runtime.files import write_text
 
 REPORT, FIGURES = "report.html", "figures"
 TABLE_ROWS = 6
@@ -75,9 +76,7 @@ def write_report(run_folder: str | Path, layer: int) -> Path:
     title = f"{run.resolve().name}: does layer {layer} behave like cortex?"
     text = report_page.page(title, _summary(results, checks, missing), body)
     path = run / REPORT
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, text)
     return path
 
 

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from recordings.periods import Periods, TimeScale
+from runtime.files import atomic_write, write_figure
 
 # Colours of Okabe and Ito (2008), which stay apart for colour-blind readers.
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
@@ -195,25 +196,18 @@ def outlines(mask: np.ndarray, **options) -> LineCollection:
 
 
 def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    """Write a figure as NAME.png and NAME.svg into a folder; returns both paths.
-
-    A file takes its name when it is complete.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = folder / f"{name}.png", folder / f"{name}.svg"
-    partial = folder / f"{name}.partial"
+    """Write a figure as NAME.png and NAME.svg into a folder; returns both paths."""
+    paths = Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"
     figure.set_dpi(DPI)
     figure.canvas.draw()
     picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
     # 256 colours are enough for figures of this kind and make a page of them a third as large.
     options = {"method": Image.Quantize.MAXCOVERAGE, "kmeans": 1, "dither": Image.Dither.NONE}
-    picture.quantize(256, **options).save(partial, format="PNG")
-    partial.replace(paths[0])
+    with atomic_write(paths[0]) as incomplete:
+        picture.quantize(256, **options).save(incomplete, format="PNG")
     # The layout is found once: the second file takes half the time, and both look alike.
     figure.set_layout_engine("none")
-    figure.savefig(partial, format="svg", dpi=DPI, metadata={"Date": None})
-    partial.replace(paths[1])
+    write_figure(paths[1], figure, DPI, metadata={"Date": None})
     return paths
 
 

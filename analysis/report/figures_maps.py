@@ -5,6 +5,7 @@ Many small maps are drawn as one picture with borders, which takes a fraction of
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from analysis.report.figures import (
     shown_channels,
 )
 from recordings.periods import Periods, TimeScale
+from runtime.files import atomic_write
 
 MAPS_A_ROW = 16
 MOVIE_BYTES = 4_000_000
@@ -243,21 +245,21 @@ def write_movie(
         seconds: the movie takes.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     channels = min(frames.shape[-1], MOST_PANELS)
     zoom = int(np.clip(MOVIE_WIDTH // (columns_for(channels) * (frames.shape[2] + 1)), 1, 12))
-    partial = path.with_name(path.name + ".partial")
     # Greys first: half the frames cost more to the eye than half the shades.
     for levels, most in ((32, 240), (16, 240), (16, 150), (8, 150), (8, 80), (8, 40), (4, 20), (4, 10), (2, 5), (2, 2)):
         chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int))
         pictures = [movie_picture(frames[n], int(steps[n]), periods, scale, zoom, levels) for n in chosen]
         pause = max(20, round(1000 * seconds / len(pictures)))
+        movie = io.BytesIO()
         pictures[0].save(
-            partial, format="GIF", save_all=True, append_images=pictures[1:], duration=pause, loop=0, optimize=False
+            movie, format="GIF", save_all=True, append_images=pictures[1:], duration=pause, loop=0, optimize=False
         )
-        if partial.stat().st_size < limit:
+        if movie.tell() < limit:
             break
-    partial.replace(path)
+    with atomic_write(path) as incomplete:
+        incomplete.write_bytes(movie.getvalue())
     return path
 
 

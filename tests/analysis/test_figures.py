@@ -194,4 +194,4 @@ def test_constant_and_empty_input_is_drawn(tmp_path):
         assert svg.read_text().rstrip().endswith("</svg>")
         with Image.open(png) as image:
             assert image.size[0] == pytest.approx(figures.DPI * figure.get_figwidth(), abs=1)
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob("*.incomplete"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from analysis import load, pipeline
-from analysis.results import ResultsError, Store, read_arrays
+from analysis.results import Store, read_arrays
 from analysis.steps.run import Options
 from benchmarks.generated import generate_experiment
 from nrf.protocols import sites_of_set
@@ -20,6 +20,7 @@ from recordings.format import RecordingError
 from recordings.periods import Periods
 from recordings.reading import recording_folder
 from runtime.config import ConfigError
+from runtime.files import WriteError
 from tests.analysis.recorded_run import make_recorded_run
 from tests.conftest import REPOSITORY
 from tests.nrf.trained_run import tiny_config
@@ -192,14 +193,12 @@ def test_options_out_of_range_are_named(field, value):
         pipeline.read_options(tiny_config(analyse={field: value}))
 
 
-def test_a_full_disk_is_named(results, tmp_path, monkeypatch):
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
-
+def test_a_full_disk_is_named(tmp_path):
     store = Store(tmp_path / "layer1", {})
-    monkeypatch.setattr("analysis.results.write_arrays", full)
-    with pytest.raises(ResultsError, match="No space left on device.*free space"):
-        store.write("lag", {})
+    (store.folder / "lag.npz.incomplete").symlink_to("/dev/full")
+    with pytest.raises(WriteError, match=r"lag\.npz cannot be written: the disk is full"):
+        store.write("lag", {"x": np.zeros(9)})
+    assert not store.done("lag")
 
 
 @pytest.fixture(scope="module")
