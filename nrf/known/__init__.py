@@ -1,0 +1,1 @@
+"""A system with known answers: the Gaussian scale mixture, recorded as a trained field is."""
