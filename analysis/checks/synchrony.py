@@ -6,8 +6,9 @@ differences of any two trials,
     PPC = (|Σ u_t|² - n) / (n (n - 1)),    u_t = X_t Y_t* / |X_t Y_t*|
 
 which is 0 on average for unrelated rhythms whatever the number of trials (Vinck et al. 2010). It is averaged over pairs
-and over the band of the resonance, with the mean response taken away and the value of pairs from different trials (the
-shift predictor) subtracted, and compared with the blank before the stimulus at the same frequencies.
+and over the band of the resonance, with the value of pairs from different trials (the shift predictor) subtracted, and
+compared with the blank before the stimulus at the same frequencies. A rhythm that the stimulus starts anew in every trial
+is no synchrony, however strong it is in which trial: the mean response is taken away, in each trial at its own strength.
 
 A correlation without rhythm (slow drive or noise in common) also locks phases; so where the channels have no peak in
 their spectra at the highest contrast there is no rhythm that could be shared, and synchrony is absent for that reason.
@@ -21,7 +22,7 @@ import numpy as np
 
 from analysis.checks.resampling import interval, trial_counts, undecided_reason
 from analysis.checks.resonance import fit_trials
-from analysis.checks.trials import LEAST_WINDOW, Trials, before, residuals, sustained
+from analysis.checks.trials import LEAST_WINDOW, Trials, before, sustained
 from analysis.checks.verdict import ABSENT, PRESENT, UNDECIDED, Verdict, not_tested
 from analysis.checks.whittle import LEAST_Q, periodograms
 
@@ -45,7 +46,7 @@ def synchrony(trials: Trials, counts: np.ndarray | None = None, seed: int = 0) -
     if during.stop - during.start < LEAST_WINDOW:
         return not_tested(CHECK, unit, f"the blank before the stimulus is shorter than {LEAST_WINDOW} samples")
     signals = trials.signals[top][:, :, channels]
-    parts = [residuals(np.asarray(signals[:, window], np.float64), shown) for window in (during, blank)]
+    parts = [without_response(np.asarray(signals[:, window], np.float64), shown) for window in (during, blank)]
     fit, drawn, frequencies = rhythm_of_channels(parts[0], weights)
     peak = interval(drawn.quality)
     if peak[1] < LEAST_Q:
@@ -80,6 +81,26 @@ def chosen_channels(count: int, seed: int) -> np.ndarray:
     if count <= MOST_CHANNELS:
         return np.arange(count)
     return np.sort(np.random.default_rng([seed, 13]).choice(count, MOST_CHANNELS, replace=False))
+
+
+def without_response(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Each trial without its mean over time and the multiple of its stimulus's mean response that fits it best.
+
+    Args:
+        values: (trials, time, channels).
+        shown: (trials,) int.
+    """
+    centred = values - values.mean(axis=1, keepdims=True)
+    result = centred.copy()
+    for number in np.unique(shown):
+        rows = np.flatnonzero(shown == number)
+        if rows.size > 1:
+            # The response is read from the other trials, so that a trial is not taken away from itself.
+            total = centred[rows].sum(axis=0)
+            response = (total - centred[rows]) / (rows.size - 1)
+            strength = np.sum(centred[rows] * response, axis=1) / np.maximum(np.sum(response**2, axis=1), 1e-300)
+            result[rows] -= strength[:, None] * response
+    return result
 
 
 def equal_windows(trials: Trials) -> tuple[slice, slice]:

@@ -31,7 +31,7 @@ class Resonance(NamedTuple):
     """Fits of any number of spectra; each field has the shape of the spectra without their last axis."""
 
     frequency: np.ndarray  # of the peak, cycles per sample; NaN where there is none
-    quality: np.ndarray  # Q = ω0/γ; 0 where the oscillator carries too little of the power
+    quality: np.ndarray  # Q = ω0/γ; 0 where it carries too little of the power or has its peak outside the band
     natural: np.ndarray  # ω0 / 2π, cycles per sample
     share: np.ndarray  # of the band's power in the oscillator
     deviance: np.ndarray  # Σ (log S + P/S), for comparing starts
@@ -85,9 +85,10 @@ def fit_resonance(power: np.ndarray, frequencies: np.ndarray, starts: np.ndarray
     natural, quality = np.exp(parameters[:, 1]) * frequencies[-1], np.exp(parameters[:, 2])
     oscillator = np.exp(parameters[:, :1]) * _line(parameters, grid)[0]
     share = oscillator.mean(axis=1) / (oscillator.mean(axis=1) + np.exp(parameters[:, 3]))
-    quality = np.where(share < LEAST_SHARE, 0.0, quality)
-    peaked = np.where(quality > LEAST_Q, 1 - 1 / (2 * np.maximum(quality, LEAST_Q) ** 2), np.nan)
-    fields = natural * np.sqrt(peaked), quality, natural, share, deviance
+    peak = natural * np.sqrt(np.where(quality > LEAST_Q, 1 - 1 / (2 * np.maximum(quality, LEAST_Q) ** 2), np.nan))
+    # What rises up to the end of the band, as alternating noise does, has shown no peak.
+    quality = np.where((share < LEAST_SHARE) | (peak > frequencies[-1]), 0.0, quality)
+    fields = np.where(quality > LEAST_Q, peak, np.nan), quality, natural, share, deviance
     return Resonance(*(field.reshape(shape) for field in fields), parameters.reshape(*shape, 4))
 
 

@@ -1,0 +1,133 @@
+"""All checks of one recording, and their differences from a control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from analysis.checks.overshoot import overshoot_grows
+from analysis.checks.quenching import variability_quenched
+from analysis.checks.resampling import RESAMPLES, interval, trial_counts
+from analysis.checks.resonance import resonance_rises
+from analysis.checks.speed import faster_than_reference
+from analysis.checks.synchrony import synchrony
+from analysis.checks.trials import Trials
+from analysis.checks.verdict import ABSENT, NOT_TESTED, PRESENT, UNDECIDED, Verdict, not_tested
+
+# What each check would find in cortex, and where that was reported.
+EXPECTED = {
+    "resonance_rises": "a spectral peak that rises with contrast (Ray & Maunsell 2010; Roberts 2013)",
+    "overshoot_grows": "an onset overshoot, larger in amplitude at high contrast (Albrecht 2002; Müller 2001)",
+    "variability_quenched": "less variance across trials with the stimulus (Churchland 2010)",
+    "synchrony": "a rhythm shared by channels, more with the stimulus than without",
+    "collinear_synchrony": "more synchrony of collinear than of orthogonal patches (Gray 1989)",
+    "faster_than_reference": "means found 5 times faster than by Langevin dynamics (Aitchison & Lengyel 2016: 10 times)",
+}
+NAMES = {
+    "resonance_rises": "resonance rises with contrast",
+    "overshoot_grows": "onset overshoot grows with contrast",
+    "variability_quenched": "variability is quenched",
+    "synchrony": "channels share a rhythm",
+    "collinear_synchrony": "collinear patches synchronise more",
+    "faster_than_reference": "sampling is faster than Langevin",
+}
+
+
+class Difference(NamedTuple):
+    """A recording's statistic minus that of its control."""
+
+    check: str
+    found: float
+    low: float  # interval of the difference, 95 %
+    high: float
+    p_value: float  # two-sided, by the resamples
+    corrected: float  # the same by Holm's rule over all checks compared
+    unit: str
+
+
+def check_trials(trials: Trials, reference: Trials | None = None, resamples: int = RESAMPLES, seed: int = 0):
+    """Make every check that one recording allows; returns a list of `Verdict`.
+
+    Args:
+        trials: the recording.
+        reference: the same system under other dynamics, for the speed; None leaves that check untested.
+        resamples: of the trials, the same in every check.
+        seed: of resamples and divisions.
+    """
+    counts = trial_counts(trials.contrast, resamples, seed)
+    found = [
+        resonance_rises(trials, counts),
+        overshoot_grows(trials, counts, seed),
+        variability_quenched(trials, counts),
+        synchrony(trials, counts, seed),
+    ]
+    if reference is None:
+        reason = "there is no recording of the same system under other dynamics to compare with"
+        return [*found, not_tested("faster_than_reference", "times per sample", reason)]
+    return [*found, faster_than_reference(trials, reference, counts)]
+
+
+def differences(model: Sequence[Verdict], control: Sequence[Verdict]) -> list[Difference]:
+    """Paired differences of the statistics of a recording and its control, resample by resample.
+
+    Only checks that measured the same quantity in both are compared. Both must come from resamples of one seed over the
+    same contrasts, so that trials that began alike are drawn together.
+    """
+    theirs, found = {verdict.check: verdict for verdict in control}, []
+    for ours in model:
+        other = theirs.get(ours.check)
+        if other is None or ours.draws is None or other.draws is None or ours.unit != other.unit:
+            continue
+        draws = ours.draws - other.draws
+        draws = draws[np.isfinite(draws)]
+        if draws.size < 20:
+            continue
+        side = (min(np.mean(draws <= 0), np.mean(draws >= 0)) * draws.size + 1) / (draws.size + 1)
+        found.append(Difference(ours.check, ours.found - other.found, *interval(draws), min(2 * side, 1), np.nan, ours.unit))
+    corrected = holm([each.p_value for each in found])
+    return [each._replace(corrected=p) for each, p in zip(found, corrected, strict=True)]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number by Holm's rule (Scand. J. Stat. 1979)."""
+    order = np.argsort(p_values)
+    count, result, largest = len(p_values), np.ones(len(p_values)), 0.0
+    for place, number in enumerate(order):
+        largest = max(largest, min(1.0, (count - place) * p_values[number]))
+        result[number] = largest
+    return result.tolist()
+
+
+def over_networks(check: str, verdicts: Sequence[Verdict], thresholds: Mapping[str, tuple[float, bool]]) -> Verdict:
+    """One verdict for several trained networks, which are then the units: a t-interval of their statistics.
+
+    Args:
+        check: name.
+        verdicts: one a network.
+        thresholds: for each unit of measurement the threshold and whether the effect lies above it.
+
+    Returns:
+        Present or absent if the interval over networks excludes the threshold, undecided otherwise; with fewer than
+        three networks, or with statistics in different units, a count of the verdicts and nothing else.
+    """
+    tested = [each for each in verdicts if each.verdict != NOT_TESTED and each.found is not None]
+    words = ", ".join(f"{word} in {sum(each.verdict == word for each in verdicts)}" for word in (PRESENT, ABSENT, UNDECIDED))
+    words += f" of {len(verdicts)} networks"
+    units = {each.unit for each in tested}
+    if len(tested) < 3 or len(units) != 1:
+        alike = {each.verdict for each in tested}
+        word = alike.pop() if len(alike) == 1 and len(tested) >= 3 else (UNDECIDED if tested else NOT_TESTED)
+        return Verdict(check, word, None, None, None, units.pop() if len(units) == 1 else "", words)
+    values = np.array([each.found for each in tested])
+    unit = units.pop()
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    found, low, high = float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+    threshold, above = thresholds[unit]
+    if low > threshold or high < threshold:
+        word = PRESENT if (low > threshold) == above else ABSENT
+    else:
+        word = UNDECIDED
+    return Verdict(check, word, found, low, high, unit, words)
