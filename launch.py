@@ -43,6 +43,13 @@ def record(config, workdir, flags) -> None:
     print("recorded", *run(config, workdir).values(), sep="\n  ")
 
 
+def record_known(config, workdir, flags) -> None:
+    """Record the system with known answers and its controls."""
+    from nrf.known.recording import record as run
+
+    print("recorded", *run(config, workdir).values(), sep="\n  ")
+
+
 def analyse(config, workdir, flags) -> None:
     """Analyse the recordings and write the report."""
     from analysis.pipeline import analyse as run
@@ -84,8 +91,9 @@ def report(config, workdir, flags) -> None:
 STAGES = {
     "nrf": {"train": train, "visualise": visualise, "record": record, "analyse": analyse, "diagnose": diagnose},
     "v1models": {"train": fit, "report": report},
+    "known": {"record": record_known, "analyse": analyse},
 }
-DEFAULT_STAGES = {"nrf": ["train"], "v1models": ["train", "report"]}
+DEFAULT_STAGES = {"nrf": ["train"], "known": ["record", "analyse"], "v1models": ["train", "report"]}
 
 
 def main(arguments: list[str]) -> None:

@@ -11,8 +11,8 @@ FILE.npz holds plain arrays:
     contrast   (trials,)                 at least 0; 0 for a blank
 
     momentum   (trials, time, channels)  optional: the phase of inhibition is drawn, never judged
-    angle      (trials, ...)             optional, as is place: what else was shown; trials that agree in contrast, angle
-    place      (trials, ...)             and place are repeats of each other
+    angle      (trials, ...)             optional, as is place: what else was shown; trials that agree in
+    place      (trials, ...)             contrast, angle and place are repeats of each other
 
 One line of JSON a check goes to standard output: {"check", "verdict", "found", "low", "high", "unit", "reason"}.  The
 verdict is present, absent, undecided or not tested; `found` with its 95 % interval is what decided.  OTHER.npz, of the
@@ -50,12 +50,15 @@ def read_trials(path: str | pathlib.Path) -> Trials:
             says which and how to mend it.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise ConfigError(f"{path} holds a single array; write an .npz with {_listed(NEEDED)}")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ConfigError(f"{path} holds a single array; write an .npz with {_listed(NEEDED)}")
+        with loaded as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise ConfigError(f"there is no file {path}") from None
+    except ConfigError:
+        raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path} cannot be read as an .npz of plain arrays: {error}") from None
     try:
@@ -68,7 +71,9 @@ def trials_from_arrays(arrays: Mapping[str, np.ndarray]) -> Trials:
     """Check the arrays of a recording; ConfigError says what cannot be used."""
     for name in NEEDED:
         if name not in arrays:
-            raise ConfigError(f"the array '{name}' is missing{did_you_mean(name, arrays)}; needed are {_listed(NEEDED)}")
+            raise ConfigError(
+                f"the array '{name}' is missing{did_you_mean(name, arrays)}; needed are {_listed(NEEDED)}"
+            )
     signals = _numbers(arrays, "signals")
     if signals.ndim == 2:
         signals = signals[:, :, None]
@@ -77,7 +82,9 @@ def trials_from_arrays(arrays: Mapping[str, np.ndarray]) -> Trials:
     count, steps = signals.shape[:2]
     contrast = _numbers(arrays, "contrast").astype(float)
     if contrast.shape != (count,):
-        raise ConfigError(f"contrast has shape {contrast.shape}; signals holds {count} trials, so it must be ({count},)")
+        raise ConfigError(
+            f"contrast has shape {contrast.shape}; signals holds {count} trials, so it must be ({count},)"
+        )
     if (contrast < 0).any():
         raise ConfigError(f"contrast holds {contrast.min():g}; contrasts are at least 0")
     onset, offset = _whole(arrays, "onset"), _whole(arrays, "offset")
@@ -97,7 +104,9 @@ def trials_from_arrays(arrays: Mapping[str, np.ndarray]) -> Trials:
     levels, each = np.unique(contrast[contrast > 0], return_counts=True)
     if levels.size < 2:
         shown = f"only contrast {levels[0]:g}" if levels.size else "no contrast"
-        raise ConfigError(f"{shown} above 0 was shown; trends need at least two contrasts above 0, a rise of frequency three")
+        raise ConfigError(
+            f"{shown} above 0 was shown; trends need at least two contrasts above 0, a rise of frequency three"
+        )
     if each.min() < LEAST_TRIALS:
         raise ConfigError(
             f"contrast {levels[each.argmin()]:g} has {each.min()} trials; at least {LEAST_TRIALS} of each are needed "
@@ -121,7 +130,9 @@ def _groups(arrays: Mapping[str, np.ndarray], contrast: np.ndarray) -> np.ndarra
         if name in arrays:
             values = _numbers(arrays, name)
             if values.ndim < 1 or len(values) != len(contrast):
-                raise ConfigError(f"{name} has shape {values.shape}; its first dimension must be the {len(contrast)} trials")
+                raise ConfigError(
+                    f"{name} has shape {values.shape}; its first dimension must be the {len(contrast)} trials"
+                )
             columns += list(values.reshape(len(values), -1).T)
     if len(columns) == 1:
         return None
@@ -183,7 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
         for verdict in verdicts:
             print(json.dumps(verdict.line(), allow_nan=False), flush=True)
         if flags.html:
-            from analysis.checks.judge_page import write_page
+            from analysis.report.judge_page import write_page
 
             write_page(flags.html, flags.file.name, trials, verdicts)
             print(f"page in {flags.html}", file=sys.stderr)

@@ -3,9 +3,9 @@
     python launch.py --config=configs/known.py            64 trials a contrast; about a minute on 2 cores
     python launch.py --config=configs/known.py:precise    512 trials a contrast; some minutes
 
-Nothing is trained and nothing downloaded.  Expected verdicts: the resonance rises with contrast (24 to 59 Hz), the onset
-overshoot grows, variability is quenched, sampling is about ten times faster than Langevin dynamics; under Langevin
-dynamics no resonance, no overshoot, the same quenching; with the scale fixed no rise and no quenching.
+Nothing is trained and nothing downloaded.  Expected verdicts: the resonance rises with contrast (24 to 59 Hz), the
+onset overshoot grows, variability is quenched, sampling is about ten times faster than Langevin dynamics; under
+Langevin dynamics no resonance, no overshoot, the same quenching; with the scale fixed no rise and no quenching.
 
     python launch.py --config=configs/known.py --config.known.scale=joint
 

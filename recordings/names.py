@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-# --- experiments: five stimulus sets that the analyses ask for by what they are good for, and two without stimuli
+# --- experiments: six stimulus sets that the analyses ask for by what they are good for, and two without stimuli
 
 PRIMARY = "contrast_and_angle"  # contrasts × angles: responses, spectra, transients
 TUNING = "just_angle"  # many angles: orientation tuning
 REPEATED = "just_angle_few_angles"  # few angles, many repeats: variability, synchrony of overlapping fields
 LINE = "long_just_fewangles"  # bars across the image: synchrony along a contour
+TRIALS = "contrast_trials"  # contrasts × many repeats of one angle: what the checks judge
 PATCHES = "double_fewlocs_and_fewerangles"  # two patches: synchrony against distance and collinearity
 OBSERVE, FREE = "observe", "free"  # natural images held for the whole recording; no image at all
 
@@ -15,6 +16,8 @@ OBSERVE, FREE = "observe", "free"  # natural images held for the whole recording
 
 CONTROL_MARK = "@"
 LANGEVIN, SHUFFLED, DIAGONAL = CONTROLS = ("langevin", "shuffled_weights", "diagonal_mass")
+
+FIXED_SCALE = "fixed_scale"  # a control of the known system alone
 
 # --- what is recorded
 

@@ -5,7 +5,7 @@ may depend on contrast: overdamped noise (first order) and damped oscillators (s
 channel alone or with a part in common. Nothing is painted on: an overshoot comes from an oscillator that is given a
 step, a saturated variance from a wall.
 
-    oscillator   x'' = -ω0² (x - d) - (ω0/Q) x' + noise      in the exact discrete form, so that ω0 and Q are what they say
+    oscillator   x'' = -ω0² (x - d) - (ω0/Q) x' + noise      in its exact discrete form
     overdamped   x'  = -k (x - d) + noise
 """
 
@@ -132,7 +132,9 @@ def _driven_pairs(rng, each: int, channels: int) -> Trials:
 
 def _different_rhythms(rng, each: int, channels: int) -> Trials:
     """Oscillators of their own frequencies, 25 to 60 Hz, that know nothing of each other or of the stimulus."""
-    parts = [make_trials(rng, each, 1, lambda c, hz=hz: _cycles(hz + 0 * c), 3.0) for hz in np.linspace(25, 60, channels)]
+    parts = [
+        make_trials(rng, each, 1, lambda c, hz=hz: _cycles(hz + 0 * c), 3.0) for hz in np.linspace(25, 60, channels)
+    ]
     return parts[0]._replace(signals=np.concatenate([part.signals for part in parts], axis=2))
 
 

@@ -1,15 +1,15 @@
 """Does the response overshoot at the onset, and does the overshoot grow with contrast?
 
-With the trial mean of the summed state m(t), its mean before the stimulus b and its sustained mean s (second half of the
-stimulus), the overshoot ratio is (m(peak) - b) / (s - b) and its excess m(peak) - s, in units of the signal. The largest
-value of a noisy curve lies above the curve's largest value; so trials are halved, the time of the peak is read from one
-half and its value from the other, both ways and for several divisions. Resamples are drawn as counts of trials before
-they are divided: no trial is ever in both halves.
+With the trial mean of the summed state m(t), its mean before the stimulus b and its sustained mean s (second half of
+the stimulus), the overshoot ratio is (m(peak) - b) / (s - b) and its excess m(peak) - s, in units of the signal. The
+largest value of a noisy curve lies above the curve's largest value; so trials are halved, the time of the peak is
+read from one half and its value from the other, both ways and for several divisions. Resamples are drawn as counts of
+trials before they are divided: no trial is ever in both halves.
 
 Present: a ratio above 1.1 at the two highest contrasts, and an excess whose line rises with contrast. Absent: a ratio
-below 1.1 at one of them or in their mean, an excess that falls, or no response at all that the peak or the sustained mean
-could show. The ratio itself need not grow: responses in cortex keep nearly the same shape at all contrasts (Albrecht et
-al. 2002).
+below 1.1 at one of them or in their mean, an excess that falls, or no response at all that the peak or the sustained
+mean could show. The ratio itself need not grow: responses in cortex keep nearly the same shape at all contrasts
+(Albrecht et al. 2002).
 
 An overdamped response climbs to its sustained mean from below: its ratio is at most 1. Contrast 0 is the sham.
 """

@@ -1,8 +1,8 @@
 """The phase by which inhibition follows excitation: reported, never judged.
 
-In the reading of Aitchison & Lengyel (2016) H(u, v) = E(u) + ½ K |u - v|², with excitation u = s and inhibition v = s - p.
-Then v follows u by atan(ω/K) at the frequency ω, for any energy and any recording: it is a property of the dynamics and
-no evidence about what was learned. What the cross-spectrum adds is that the recording shows it.
+In the reading of Aitchison & Lengyel (2016) H(u, v) = E(u) + ½ K |u - v|², with excitation u = s and inhibition v = s
+- p. Then v follows u by atan(ω/K) at the frequency ω, for any energy and any recording: it is a property of the
+dynamics and no evidence about what was learned. What the cross-spectrum adds is that the recording shows it.
 
 The recorded momentum is the one before the kick, half a step late; p on the step is p - ½ h ∂E/∂s (`on_step`).
 """

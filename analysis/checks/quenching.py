@@ -4,10 +4,10 @@ For each channel the variance across trials that were shown the same, at each ti
 response and over the blank before it; the statistic is the geometric mean over channels of their ratio at the highest
 contrast. Present: its interval lies below 0.9; absent: above.
 
-Two trivial causes are kept out. A channel pushed against a wall (or a floor such as zero spikes) varies less because it
-cannot move: channels whose values pile up at an end of their range are left out. And a variance that depends on the mean
-changes with it: where enough channels keep their mean, those alone decide, and otherwise the report says that the means
-were not matched.
+Two trivial causes are kept out. A channel pushed against a wall (or a floor such as zero spikes) varies less because
+it cannot move: channels whose values pile up at an end of their range are left out. And a variance that depends on
+the mean changes with it: where enough channels keep their mean, those alone decide, and otherwise the report says
+that the means were not matched.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import numpy as np
 
 from analysis.checks.resampling import LEVEL, interval, trial_counts
 from analysis.checks.trials import Trials, before, sustained
-from analysis.checks.verdict import NOT_TESTED, UNDECIDED, Verdict, against_threshold, not_tested
+from analysis.checks.verdict import Verdict, against_threshold, not_tested
 
 CHECK = "variability_quenched"
 THRESHOLD = 0.9
 EDGE, PILED = 0.01, 0.002  # outermost share of a channel's range, and the share of samples that makes a wall of it
 SAME_MEAN = 0.5  # standard deviations of the blank
+ONE_PEAK = 8  # samples
 LEAST_MATCHED = 4  # channels
 MOST_SAMPLES = 200  # of a window
 
@@ -60,11 +61,12 @@ def variability_quenched(trials: Trials, counts: np.ndarray | None = None) -> Ve
 
 def ratios_of_contrasts(trials: Trials) -> list[float]:
     """The ratio of variances at every contrast above 0, mean over channels that reach no wall, without intervals."""
-    return [
-        (variability_quenched(trials._replace(**_only(trials, level)), np.ones((1, int(np.sum(trials.contrast == level)))))
-         .details or {"all_free": [np.nan]})["all_free"][0]
-        for level in trials.levels
-    ]  # fmt: skip
+    found = []
+    for level in trials.levels:
+        alone = trials._replace(**_only(trials, level))
+        details = variability_quenched(alone, np.ones((1, len(alone.contrast)))).details
+        found.append(details["all_free"][0] if details else np.nan)
+    return found
 
 
 def at_wall(values: np.ndarray) -> np.ndarray:
@@ -75,8 +77,9 @@ def at_wall(values: np.ndarray) -> np.ndarray:
     """
     low, high = values.min(axis=(0, 1)), values.max(axis=(0, 1))
     edge = EDGE * (high - low)
-    ends = (values <= low + edge).mean(axis=(0, 1)), (values >= high - edge).mean(axis=(0, 1))
-    return (np.maximum(*ends) > PILED) | (high <= low)
+    ends = (values <= low + edge).sum(axis=(0, 1)), (values >= high - edge).sum(axis=(0, 1))
+    # A signal that turns slowly leaves a few samples at its very highest peak.
+    return (np.maximum(*ends) > PILED * values.shape[0] * values.shape[1] + ONE_PEAK) | (high <= low)
 
 
 def variance_over_trials(values: np.ndarray, shown: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Does the field resonate, and does the resonance rise with contrast (Ray & Maunsell 2010; Roberts et al. 2013)?
 
 For each contrast the spectrum of the summed state is fitted with a damped oscillator on a background (see `whittle`).
-The mean response to each stimulus is taken away first, so that its onset does not count as a rhythm. Present: a peak (Q
-above 1/√2 with its whole interval) at three contrasts or more with the highest among them, and the rise of the line
-through their resonances above a tenth of their mean. Absent: no peak at the two highest contrasts, or a rise below that.
+The mean response to each stimulus is taken away first, so that its onset does not count as a rhythm. Present: a peak
+(Q above 1/√2 with its whole interval) at three contrasts or more with the highest among them, and the rise of the
+line through their resonances above a tenth of their mean. Absent: no peak at the two highest contrasts, or a rise
+below that.
 
 Overdamped noise that quickens with contrast has no peak at any speed, and is absent for that reason.
 """
@@ -39,7 +40,9 @@ def fit_trials(power: np.ndarray, frequencies: np.ndarray, counts: np.ndarray) -
     # A resample starts where the whole ended, and where its opposite would: without a peak, with a sharper one.
     starts = np.tile(point.parameters, (len(counts), 3, 1))
     starts[:, 1, 2], starts[:, 2, 2] = np.log(0.3), np.log(2.5)
-    return point, fit_resonance((counts @ power / counts.sum(axis=1, keepdims=True))[:, band], frequencies[band], starts)
+    return point, fit_resonance(
+        (counts @ power / counts.sum(axis=1, keepdims=True))[:, band], frequencies[band], starts
+    )
 
 
 def resonance_of_contrasts(trials: Trials, counts: np.ndarray) -> tuple[Resonance, Resonance]:

@@ -110,7 +110,9 @@ def _times(values: np.ndarray, groups: np.ndarray, weights: np.ndarray) -> np.nd
         spread = np.einsum("rn,nc->rc", count, np.mean(values[rows] ** 2, axis=1)) - size * centre**2
         of_wholes = np.einsum("rn,nc->rc", count, wholes[rows] ** 2) - size * centre**2
         first = [np.einsum("rn,nc->rc", count, halves[rows, part]) / np.maximum(size, 1) for part in (0, 1)]
-        of_halves = [np.einsum("rn,nc->rc", count, halves[rows, part] ** 2) - size * first[part] ** 2 for part in (0, 1)]
+        of_halves = [
+            np.einsum("rn,nc->rc", count, halves[rows, part] ** 2) - size * first[part] ** 2 for part in (0, 1)
+        ]
         total, long = total + spread, long + unbiased * of_wholes
         short, share = short + unbiased * 0.5 * sum(of_halves), share + size
     variance = np.maximum(total, 1e-300)

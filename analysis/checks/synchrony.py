@@ -1,14 +1,15 @@
 """Do pairs of channels share a rhythm while the stimulus is on?
 
-The statistic is the pairwise phase consistency at the resonance: of a pair of channels, the mean cosine between the phase
-differences of any two trials,
+The statistic is the pairwise phase consistency at the resonance: of a pair of channels, the mean cosine between the
+phase differences of any two trials,
 
     PPC = (|Σ u_t|² - n) / (n (n - 1)),    u_t = X_t Y_t* / |X_t Y_t*|
 
-which is 0 on average for unrelated rhythms whatever the number of trials (Vinck et al. 2010). It is averaged over pairs
-and over the band of the resonance, with the value of pairs from different trials (the shift predictor) subtracted, and
-compared with the blank before the stimulus at the same frequencies. A rhythm that the stimulus starts anew in every trial
-is no synchrony, however strong it is in which trial: the mean response is taken away, in each trial at its own strength.
+which is 0 on average for unrelated rhythms whatever the number of trials (Vinck et al. 2010). It is averaged over
+pairs and over the band of the resonance, with the value of pairs from different trials (the shift predictor)
+subtracted, and compared with the blank before the stimulus at the same frequencies. A rhythm that the stimulus starts
+anew in every trial is no synchrony, however strong it is in which trial: the mean response is taken away, in each
+trial at its own strength.
 
 A correlation without rhythm (slow drive or noise in common) also locks phases; so where the channels have no peak in
 their spectra at the highest contrast there is no rhythm that could be shared, and synchrony is absent for that reason.

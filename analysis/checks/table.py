@@ -24,7 +24,7 @@ EXPECTED = {
     "variability_quenched": "less variance across trials with the stimulus (Churchland 2010)",
     "synchrony": "a rhythm shared by channels, more with the stimulus than without",
     "collinear_synchrony": "more synchrony of collinear than of orthogonal patches (Gray 1989)",
-    "faster_than_reference": "means found 5 times faster than by Langevin dynamics (Aitchison & Lengyel 2016: 10 times)",
+    "faster_than_reference": "means found over 5 times faster than by Langevin dynamics (Aitchison & Lengyel 2016)",
 }
 NAMES = {
     "resonance_rises": "resonance rises with contrast",
@@ -86,7 +86,9 @@ def differences(model: Sequence[Verdict], control: Sequence[Verdict]) -> list[Di
         if draws.size < 20:
             continue
         side = (min(np.mean(draws <= 0), np.mean(draws >= 0)) * draws.size + 1) / (draws.size + 1)
-        found.append(Difference(ours.check, ours.found - other.found, *interval(draws), min(2 * side, 1), np.nan, ours.unit))
+        found.append(
+            Difference(ours.check, ours.found - other.found, *interval(draws), min(2 * side, 1), np.nan, ours.unit)
+        )
     corrected = holm([each.p_value for each in found])
     return [each._replace(corrected=p) for each, p in zip(found, corrected, strict=True)]
 
@@ -114,7 +116,9 @@ def over_networks(check: str, verdicts: Sequence[Verdict], thresholds: Mapping[s
         three networks, or with statistics in different units, a count of the verdicts and nothing else.
     """
     tested = [each for each in verdicts if each.verdict != NOT_TESTED and each.found is not None]
-    words = ", ".join(f"{word} in {sum(each.verdict == word for each in verdicts)}" for word in (PRESENT, ABSENT, UNDECIDED))
+    words = ", ".join(
+        f"{word} in {sum(each.verdict == word for each in verdicts)}" for word in (PRESENT, ABSENT, UNDECIDED)
+    )
     words += f" of {len(verdicts)} networks"
     units = {each.unit for each in tested}
     if len(tested) < 3 or len(units) != 1:

@@ -4,12 +4,13 @@ The spectrum of a damped oscillator driven by white noise, on a flat background,
 
     S(ω) = A / ((ω0² - ω²)² + γ² ω²) + B
 
-It has a peak, at √(ω0² - γ²/2), only if Q = ω0/γ > 1/√2; overdamped noise of any speed is the limit of small Q. With P
-the mean periodogram, Whittle's likelihood is -Σ (log S + P/S): it knows that a periodogram scatters in proportion to
-itself. It is maximised over log A, log ω0, log Q, log B by Fisher scoring, from several starts, of which the best is
-kept. The band ends at twice the frequency below which 95 % of the power lies: far above a resonance the spectrum falls by
-decades and its shape is that of the step of the integrator or of the recording filter, which the formula does not know
-(fitted up to Nyquist, a resonance of 24 Hz and Q 1.2 reads 26 Hz and 1.7). Whittle, J. Roy. Stat. Soc. B 1953.
+It has a peak, at √(ω0² - γ²/2), only if Q = ω0/γ > 1/√2; overdamped noise of any speed is the limit of small Q. With
+P the mean periodogram, Whittle's likelihood is -Σ (log S + P/S): it knows that a periodogram scatters in proportion
+to itself. It is maximised over log A, log ω0, log Q, log B by Fisher scoring, from several starts, of which the best
+is kept. The band ends at twice the frequency below which 95 % of the power lies: far above a resonance the spectrum
+falls by decades and its shape is that of the step of the integrator or of the recording filter, which the formula
+does not know (fitted up to Nyquist, a resonance of 24 Hz and Q 1.2 reads 26 Hz and 1.7). Whittle, J. Roy. Stat. Soc.
+B 1953.
 """
 
 from __future__ import annotations

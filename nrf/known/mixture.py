@@ -80,18 +80,20 @@ def scale_mode(mixture: Mixture, x: np.ndarray) -> float:
 
     x: (256,).  p(x | z) = N(x; 0, z² A C Aᵀ + σ² I), whose eigenvectors do not depend on z.
     """
-    # The image lies in the span of A or outside it; only the eigenvalues of A C Aᵀ above 0 move with z.
-    values, vectors = np.linalg.eigh(mixture.features @ mixture.prior @ mixture.features.T)
-    weights = (vectors.T @ x) ** 2
+    # Of A C Aᵀ only the eigenvalues above 0 move with z: those of Lᵀ AᵀA L with C = L Lᵀ, 32 in place of 256.
+    values, vectors = np.linalg.eigh((root := np.linalg.cholesky(mixture.prior)).T @ mixture.overlap @ root)
+    kept = values > 1e-9 * values[-1]
+    inside = (mixture.features @ root @ vectors[:, kept]) / np.sqrt(values[kept])
+    weights = (inside.T @ x) ** 2
 
     def negative_log(z):
-        spread = np.maximum(values, 0) * z**2 + NOISE
-        return 0.5 * np.sum(np.log(spread) + weights / spread) + z / SCALE - (SHAPE - 1) * np.log(z)
+        spread = values[kept] * z[:, None] ** 2 + NOISE
+        return 0.5 * np.sum(np.log(spread) + weights / spread, axis=1) + z / SCALE - (SHAPE - 1) * np.log(z)
 
-    best = GRID[np.argmin([negative_log(z) for z in GRID])]
+    best = GRID[negative_log(GRID).argmin()]
     width = GRID[1] - GRID[0]
     fine = np.linspace(max(best - width, 1e-6), best + width, 201)
-    return float(fine[np.argmin([negative_log(z) for z in fine])])
+    return float(fine[negative_log(fine).argmin()])
 
 
 def curvature(mixture: Mixture, scale: float) -> np.ndarray:

@@ -7,12 +7,13 @@ carried on throughout.  The recordings of a run are
     contrast_trials@langevin       the same energy under overdamped Langevin dynamics, ε = 1.8 / λ_max: no inertia
     contrast_trials@fixed_scale    the scale held at the value of one contrast: inertia, but no gain control
 
-of level `full`, with layer 1 the 32 units on a map of one place.  Momentum is that before the kick, gradient that at the
-state before the step, as in the recordings of a field.
+of level `full`, with layer 1 the 32 units on a map of one place.  Momentum is that before the kick, gradient that at
+the state before the step, as in the recordings of a field.
 """
 
 from __future__ import annotations
 
+import json
 import pathlib
 import zlib
 from typing import Any, NamedTuple
@@ -22,16 +23,22 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from nrf import predictions
+from nrf.curvature import make_geometry
 from nrf.known import mixture as gsm
 from nrf.samplers import Sampler, make_sampler
-from recordings.files import CONTROL_MARK, Array, Schema, Writer, recording_folder
+from recordings import names
+from recordings.format import Array, Schema
+from recordings.names import FIXED_SCALE, FULL, LANGEVIN, TRIALS
 from recordings.periods import Periods
+from recordings.reading import recording_folder
+from recordings.writing import Writer
+from runtime import devices
 from runtime.config import ConfigError, did_you_mean
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import Progress
 
-EXPERIMENT = "contrast_trials"
-LANGEVIN, FIXED = CONTROLS = ("langevin", "fixed_scale")
+CONTROLS = (LANGEVIN, FIXED_SCALE)
 LAYER = 1
 STABILITY = 1.8  # ε λ_max of the Langevin control, of which 2 is the limit
 LEAST_TRIALS, LEAST_STEPS = 4, 50
@@ -59,6 +66,7 @@ def record(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, pathlib
         RecordingError: a recording of other settings is in the way.
     """
     check_settings(config)
+    devices.set_matmul_precision("highest")
     known, model = config.known, gsm.make_mixture()
     contrasts = np.repeat(np.asarray(known.contrasts, float), known.trials)
     periods = Periods(known.burn_in, known.blank, known.stimulus, known.blank_after)
@@ -76,6 +84,7 @@ def record(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, pathlib
                         write_block(writer, block, run, _key(config.seed, block), contrasts[rows], model)
                     done += 1
                     progress.update(done, system.name)
+    write_predictions(config, model, workdir)
     return folders
 
 
@@ -106,13 +115,13 @@ def make_systems(config: ConfigDict, model: gsm.Mixture) -> list[System]:
     known, step = config.known, STABILITY / gsm.largest_curvature(model)
     inertial = make_sampler("underdamped", step_size=known.step_size, friction=known.friction, temperature=1.0)
     overdamped = make_sampler("langevin", step_size=step, temperature=1.0)
-    systems = [System(EXPERIMENT, known.scale, inertial, ("state", "momentum", "gradient"), None)]
+    systems = [System(TRIALS, known.scale, inertial, ("state", "momentum", "gradient"), None)]
     if LANGEVIN in known.controls:
         about = {"name": LANGEVIN, "change": "overdamped Langevin dynamics of the same energy", "step_size": step}
-        systems.append(System(EXPERIMENT + CONTROL_MARK + LANGEVIN, known.scale, overdamped, ("state",), about))
-    if FIXED in known.controls:
-        about = {"name": FIXED, "change": f"the scale z held at its value for contrast {known.fixed_at}"}
-        systems.append(System(EXPERIMENT + CONTROL_MARK + FIXED, "fixed", inertial, ("state",), about))
+        systems.append(System(names.of_control(TRIALS, LANGEVIN), known.scale, overdamped, ("state",), about))
+    if FIXED_SCALE in known.controls:
+        about = {"name": FIXED_SCALE, "change": f"the scale z held at its value for contrast {known.fixed_at}"}
+        systems.append(System(names.of_control(TRIALS, FIXED_SCALE), "fixed", inertial, ("state",), about))
     return systems
 
 
@@ -122,17 +131,17 @@ def make_schema(
     """What the recording of a system holds; a block has the trials of one contrast."""
     count, maps = len(contrasts), ("stimulus", "height", "width", "channel")
     arrays = {
-        "images": Array(maps, (count, gsm.SIZE, gsm.SIZE, 1), "float32"),
-        f"sites/{LAYER}": Array(("stimulus", "site", "coordinate"), (count, 1, 2), "int16"),
+        names.IMAGES: Array(maps, (count, gsm.SIZE, gsm.SIZE, 1), "float32"),
+        names.sites(LAYER): Array(("stimulus", "site", "coordinate"), (count, 1, 2), "int16"),
     }
     for variable in system.variables:
         shape = (periods.total, count, 1, 1, gsm.UNITS)
-        arrays[f"{variable}/{LAYER}"] = Array(("time", *maps), shape, config.known.dtype)
+        arrays[names.traces(variable, LAYER)] = Array(("time", *maps), shape, config.known.dtype)
     options = {key: value for key, value in system.sampler.options.items() if value is not None}
     about = {
-        "experiment": EXPERIMENT,
+        "experiment": TRIALS,
         "system": f"Gaussian scale mixture, scale: {system.scale}",
-        "level": "full",
+        "level": FULL,
         "periods": list(periods),
         "table": {
             "contrast": contrasts.tolist(),
@@ -146,19 +155,40 @@ def make_schema(
         "movie_every": 1,
         "seed": config.seed,
         "sampler": {"name": system.sampler.name, **options},
-        "curvature": curvature_of(model, system, config),
         **({} if system.about is None else {"control": system.about}),
     }
     return Schema(arrays, count, config.known.trials, about)
 
 
-def curvature_of(model: gsm.Mixture, system: System, config: ConfigDict) -> dict[str, list[float]]:
-    """Of each contrast shown, the curvature of the energy along the sum over all units, λ = uᵀ H(ẑ) u, |u| = 1."""
-    shown = np.asarray(config.known.contrasts, float)
-    modes = gsm.make_screen(model, shown, _fixed_at(config, system))[2]
-    uniform = np.full(gsm.UNITS, gsm.UNITS**-0.5)
-    along = [float(uniform @ gsm.curvature(model, float(z)) @ uniform) for z in modes]
-    return {"contrast": shown.tolist(), "scale": [float(z) for z in modes], "uniform": along}
+def write_predictions(config: ConfigDict, model: gsm.Mixture, workdir: str | pathlib.Path) -> pathlib.Path | None:
+    """Write what the curvature predicts of the recording without control; None where the energy is not quadratic.
+
+    At a given scale the posterior is Gaussian, so that its mean needs no chain.
+    """
+    known = config.known
+    if known.scale not in ("mode", "fixed"):
+        return None
+    shown = np.asarray(known.contrasts, float)
+    screen = gsm.make_screen(model, shown, known.fixed_at if known.scale == "fixed" else None)
+    means = [
+        np.linalg.solve(gsm.curvature(model, z), z * projected / gsm.NOISE)
+        for projected, z in zip(screen[0].astype(float), screen[2].astype(float), strict=True)
+    ]
+    mean = (jnp.asarray(np.stack(means), jnp.float32),)
+    dark = (jnp.zeros((1, gsm.UNITS)),)
+    table = predictions.predict(
+        gsm.make_gradient_fn(gsm.make_energy(model, known.scale), tuple(map(jnp.asarray, screen))),
+        predictions.Rest(mean, mean, mean),
+        predictions.Rest(dark, dark, dark),
+        shown,
+        make_geometry((gsm.UNITS,), known.step_size, known.friction, 1.0),
+        {f"layer_{LAYER}/site": predictions.Signal(0, jnp.ones(gsm.UNITS))},
+        jax.random.key(config.seed),
+        gsm.UNITS,
+    )
+    path = pathlib.Path(workdir) / predictions.FILE
+    path.write_text(json.dumps(table))
+    return path
 
 
 def make_run(config: ConfigDict, system: System, model: gsm.Mixture, periods: Periods):
@@ -191,10 +221,10 @@ def make_run(config: ConfigDict, system: System, model: gsm.Mixture, periods: Pe
 def write_block(writer: Writer, block: int, run, key: jax.Array, contrasts: np.ndarray, model: gsm.Mixture) -> None:
     """Simulate and write the trials of one block."""
     for variable, values in run(key, contrasts).items():
-        writer.write(block, f"{variable}/{LAYER}", values[:, :, None, None])
+        writer.write(block, names.traces(variable, LAYER), values[:, :, None, None])
     images = np.stack([gsm.image(model, c).reshape(gsm.SIZE, gsm.SIZE, 1) for c in contrasts])
-    writer.write(block, "images", images.astype(np.float32))
-    writer.write(block, f"sites/{LAYER}", np.zeros((len(contrasts), 1, 2), np.int16))
+    writer.write(block, names.IMAGES, images.astype(np.float32))
+    writer.write(block, names.sites(LAYER), np.zeros((len(contrasts), 1, 2), np.int16))
     writer.finish(block)
 
 
@@ -204,4 +234,4 @@ def _fixed_at(config: ConfigDict, system: System) -> float | None:
 
 def _key(seed: int, block: int) -> jax.Array:
     # The same for the model and its controls: their chains start from the same states.
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), zlib.crc32(EXPERIMENT.encode())), block)
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), zlib.crc32(TRIALS.encode())), block)
