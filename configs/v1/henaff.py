@@ -1,0 +1,85 @@
+"""Macaque V1 responses to frames of movies, 50 to 60 repeats: families of models judged by scores corrected for noise.
+
+    python launch.py --config=configs/v1/henaff.py --config.data.path=henaff2021_v1.npz            minutes on 2 cores
+    python launch.py --config=configs/v1/henaff.py:quick --config.data.path=henaff2021_v1.npz      under a minute
+
+Six recordings (242 units, mostly multi-units) of anaesthetised macaque V1 saw the same 440 images: natural frames of
+ten movies at two zooms, synthetic frames between a movie's first and last, and contrast versions.  Images are split by
+movie, always: neighbouring frames are nearly equal, and splits by frame give high scores to wrong images.
+
+Data: Hénaff, Bai, Charlton, Nauhaus, Simoncelli & Goris (2021), "Primary visual cortex straightens natural video
+trajectories", Nat. Commun. 12:5982; deposit osf.io/gwtcs.  `docs/own_recordings.md` says what the .npz file holds and
+how to write one from any recording with repeats.  Academic use with citation.
+"""
+
+from ml_collections import ConfigDict
+
+from runtime.config import optional, select_preset
+
+
+def get_config(preset: str = "families") -> ConfigDict:
+    """Presets: families (default), quick (fewer draws, no learning curve)."""
+    config = base()
+    select_preset(preset, {"families": lambda config: None, "quick": quick})(config)
+    return config
+
+
+def family(core: str, **options) -> ConfigDict:
+    """One family: a fixed core, and ridge regression as its read-out."""
+    fields = {
+        "core": core,  # pixels, steerable, gabor, or file (features of the images, in their order)
+        "grid": 8,  # cells along a side over which features are averaged
+        "scales": 4,  # octaves
+        "orientations": 6,
+        "highest": 0.35,  # cycles per pixel, centre of the finest band
+        "compression": "log",  # of local energy: power, amplitude or log
+        "path": optional(str),  # of the features, core `file` alone
+    }
+    config = ConfigDict(fields)
+    config.update(options)
+    return config
+
+
+def base() -> ConfigDict:
+    """All fields."""
+    config = ConfigDict()
+    config.package = "leaderboard"
+
+    config.data = ConfigDict()
+    config.data.path = optional(str)  # .npz file of a recording with repeats
+    config.data.size = 64  # pixels along a side after averaging
+
+    config.folds = ConfigDict()
+    config.folds.count = 5  # every group of images is tested in one of them
+    config.folds.validation = 2  # groups that read-outs trained step by step are stopped by
+    config.folds.seed = optional(int)  # of the order of groups, None to keep it
+
+    config.families = ConfigDict(
+        {
+            "pixels": family("pixels", grid=32),
+            "gabor_energy": family("gabor", highest=0.25, compression="amplitude"),
+            "steerable_power": family("steerable", compression="power"),
+            "steerable": family("steerable"),
+        }
+    )
+
+    config.scores = ConfigDict()
+    config.scores.reliable = 0.5  # units of higher reliability (Spearman-Brown, all repeats) count
+    config.scores.resamples = 1000  # bootstrap draws
+
+    config.learning = ConfigDict()
+    config.learning.families = ("pixels", "steerable")
+    config.learning.groups = (2, 4, 6, 8)  # groups of images to fit on
+
+    config.exciting = ConfigDict()
+    config.exciting.units = 6  # best and as many worst units shown, 0 for none
+    config.exciting.steps = 100
+    return config
+
+
+def quick(config: ConfigDict) -> None:
+    """For a first look."""
+    config.data.size = 32
+    config.scores.resamples = 200
+    config.learning.groups = ()
+    config.exciting.update({"units": 3, "steps": 30})

@@ -1,0 +1,241 @@
+"""Families of models side by side on a recording with repeats: every image predicted by models that never saw its group.
+
+`compare(config, workdir)` leaves in the run folder
+
+    families/NAME.npz        predictions (n, N) and strengths of every fold; a family that is there is not done again
+    leaderboard.csv          one row a family and recording: mean CCnorm, r²_ER and r over units, with intervals
+    units.csv                one row a family and unit, with intervals over groups of images
+    comparisons.csv          every family against the best: paired differences, p adjusted by Holm
+    learning.csv             mean CCnorm against the number of groups fitted on
+    exciting.npz             most exciting images of the best and the worst units of the best family that has a gradient
+
+Units count whose reliability (Spearman–Brown over all repeats) exceeds `config.scores.reliable`; the unit of
+replication over images is the group, the split is by group, and the score is of the images of held-out groups alone.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from runtime.config import CONFIG_FILE, ConfigError, check_same, did_you_mean, save_config
+from runtime.metrics import Progress
+from v1models import cores, interpret, metrics, repeats, ridge, scores
+
+MAY_CHANGE = ("data.path", "scores", "learning", "exciting")
+BANKS = {"steerable": cores.steerable_filters, "gabor": cores.gabor_filters}
+CORES = ("pixels", *BANKS, "file")
+
+
+def compare(config, workdir) -> pd.DataFrame:
+    """Fits and scores every family of `config.families` on `config.data`; returns the leaderboard.
+
+    Raises:
+        ConfigError: naming the field or file that cannot be used.
+    """
+    folder = pathlib.Path(workdir)
+    check(config)
+    recording = repeats.load_repeats(config.data.path)
+    if (folder / CONFIG_FILE).exists():
+        check_same(config, folder, MAY_CHANGE)
+    save_config(config, folder)
+    images = prepare(recording, config)
+    made = repeats.folds(recording.groups, config.folds.count, config.folds.validation, config.folds.seed)
+    features = {name: make_features(family, images, name) for name, family in config.families.items()}
+    predictions = fit_families(features, recording, made, folder)
+    blocks = np.empty(len(images), int)
+    for index, fold in enumerate(made):
+        blocks[fold.test] = index
+    sums = {
+        name: scores.collect(found, recording.trials, recording.groups, blocks) for name, found in predictions.items()
+    }
+    reliability = metrics.reliability(recording.trials)
+    board = leaderboard(sums, recording, reliability, config.scores)
+    write_table(units(sums, recording, reliability, config.scores), folder / "units.csv")
+    write_table(comparisons(sums, reliability, config.scores), folder / "comparisons.csv")
+    write_table(learning(features, recording, made, reliability, config), folder / "learning.csv")
+    excite(config, recording, images, sums, reliability, folder)
+    write_table(board, folder / "leaderboard.csv")
+    return board
+
+
+def check(config) -> None:
+    """Raises ConfigError for fields that cannot be used."""
+    if config.data.path is None:
+        raise ConfigError(
+            "config.data.path is not set; give the .npz file of a recording with repeats, as in "
+            "--config.data.path=henaff2021_v1.npz (docs/own_recordings.md says what it holds)"
+        )
+    if not dict(config.families.items()):
+        raise ConfigError("config.families is empty; name at least one family")
+    for name, family in config.families.items():
+        if family.core not in CORES:
+            raise ConfigError(f"config.families.{name}.core is '{family.core}'{did_you_mean(family.core, CORES)}")
+        if family.core == "file" and family.path is None:
+            raise ConfigError(f"config.families.{name}.path is not set; give a file of features of the images")
+    if not 0 <= config.scores.reliable < 1:
+        raise ConfigError(f"config.scores.reliable is {config.scores.reliable}; it must lie between 0 and 1")
+
+
+def prepare(recording: repeats.Repeats, config) -> np.ndarray:
+    """Returns images (n, size, size) as the cores see them: averaged to size, standardised over all pixels."""
+    images = repeats.shrink(recording.images, config.data.size).mean(-1)
+    spread = images.std()
+    if not spread > 0:
+        raise ConfigError("the images do not vary, so nothing can be predicted from them")
+    return ((images - images.mean()) / spread).astype(np.float32)
+
+
+def make_features(family, images: np.ndarray, name: str) -> np.ndarray:
+    """Returns features (n, …) of a family."""
+    try:
+        if family.core == "file":
+            return cores.read_features(family.path, len(images))
+        if family.core == "pixels":
+            return np.asarray(repeats.shrink(images[..., None], family.grid), np.float64)
+        return np.asarray(jax.jit(core(family, images.shape[1]))(images), np.float64)
+    except ConfigError as error:
+        raise ConfigError(f"config.families.{name}: {error}") from None
+
+
+def core(family, size: int) -> Callable[[jax.Array], jax.Array]:
+    """Returns the differentiable map from images (n, size, size) to features of a bank of filters."""
+    filters = BANKS[family.core](size, family.scales, family.orientations, family.highest)
+    return lambda images: cores.energy_maps(images, filters, family.grid, family.compression)
+
+
+def fit_families(features, recording, made, folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """Returns predictions (n, N) of every family, each written as soon as it is made."""
+    (folder / "families").mkdir(parents=True, exist_ok=True)
+    responses, found = recording.average, {}
+    with Progress(len(features) * len(made), 0, "fitting families") as progress:
+        for done, (name, maps) in enumerate(features.items()):
+            path = folder / "families" / f"{name}.npz"
+            if path.exists():
+                found[name] = np.load(path)["predictions"]
+                progress.update((done + 1) * len(made), f"{name} was there")
+                continue
+            predictions, strengths = np.full(responses.shape, np.nan), []
+            for index, fold in enumerate(made):
+                predictions[fold.test], chosen = ridge.fit_predict(maps, responses, fold, recording.groups)
+                strengths.append(chosen)
+                progress.update(done * len(made) + index + 1, name)
+            write_arrays(path, predictions=predictions, strengths=np.stack(strengths))
+            found[name] = predictions
+    return found
+
+
+def leaderboard(sums, recording, reliability, options) -> pd.DataFrame:
+    """One row a family and recording, and one over all recordings."""
+    rows = []
+    for family, collected in sums.items():
+        for name in ("all", *np.unique(recording.recordings)):
+            keep = reliability > options.reliable
+            if name != "all":
+                keep &= recording.recordings == name
+            row = {"family": family, "recording": name, "units": int(keep.sum())}
+            for label, score in SCORES.items():
+                interval = scores.over_both(score, collected, keep, options.resamples)
+                row |= {label: interval.value, f"{label}_low": interval.low, f"{label}_high": interval.high}
+            row["ceiling_r"] = float(np.sqrt(np.maximum(reliability[keep], 0)).mean()) if keep.any() else np.nan
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+SCORES = {
+    "cc_norm": scores.normalised_correlation,
+    "r2_corrected": scores.corrected_r2,
+    "r": scores.correlation,
+}
+
+
+def units(sums, recording, reliability, options) -> pd.DataFrame:
+    """One row a family and unit, with intervals over groups of images."""
+    tables = []
+    for family, collected in sums.items():
+        table = {
+            "family": family, "unit": np.arange(len(reliability)), "recording": recording.recordings,
+            "reliability": reliability, "snr": scores.signal_to_noise(collected),
+        }  # fmt: skip
+        for label, score in SCORES.items():
+            interval = scores.over_images(score, collected, options.resamples)
+            table |= {label: interval.value, f"{label}_low": interval.low, f"{label}_high": interval.high}
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True)
+
+
+def comparisons(sums, reliability, options) -> pd.DataFrame:
+    """Every family against the best one in mean CCnorm over reliable units, images and units drawn anew in pairs."""
+    keep = reliability > options.reliable
+    means = {family: np.nanmean(scores.normalised_correlation(each)[keep]) for family, each in sums.items()}
+    best = max(means, key=means.get)
+    rows = [
+        {"best": best, "other": family}
+        | scores.compare(scores.normalised_correlation, sums[best], each, keep, options.resamples)._asdict()
+        for family, each in sums.items()
+        if family != best
+    ]
+    if rows:
+        for row, adjusted in zip(rows, scores.holm([row["p"] for row in rows]), strict=True):
+            row["p_holm"] = adjusted
+    return pd.DataFrame(rows, columns=["best", "other", "difference", "low", "high", "p", "p_holm"])
+
+
+def learning(features, recording, made, reliability, config) -> pd.DataFrame:
+    """Mean CCnorm over reliable units against the number of groups that models are fitted on."""
+    keep, responses, rows = reliability > config.scores.reliable, recording.average, []
+    for family in config.learning.families:
+        if family not in features:
+            raise ConfigError(f"config.learning.families names '{family}'{did_you_mean(family, features)}")
+        for count in config.learning.groups:
+            predictions, blocks = np.full(responses.shape, np.nan), np.zeros(len(responses), int)
+            for index, fold in enumerate(made):
+                known = np.sort(np.concatenate([fold.train, fold.validation]))
+                names = np.unique(recording.groups[known])
+                few = known[np.isin(recording.groups[known], names[: min(count, len(names))])]
+                part = repeats.Fold(few, few[:0], fold.test)
+                predictions[fold.test] = ridge.fit_predict(features[family], responses, part, recording.groups)[0]
+                blocks[fold.test] = index
+            collected = scores.collect(predictions, recording.trials, recording.groups, blocks)
+            found = scores.over_both(scores.normalised_correlation, collected, keep, config.scores.resamples)
+            rows.append({"family": family, "groups": count, **found._asdict()})
+    return pd.DataFrame(rows, columns=["family", "groups", "value", "low", "high"])
+
+
+def excite(config, recording, images, sums, reliability, folder: pathlib.Path) -> None:
+    """Writes most exciting images of the best and worst reliable units under the best family with a gradient."""
+    able = [name for name, family in config.families.items() if family.core in BANKS]
+    reliable = np.flatnonzero(reliability > config.scores.reliable)
+    if not able or not config.exciting.units or not len(reliable):
+        return
+    quality = {name: scores.normalised_correlation(sums[name])[reliable] for name in able}
+    best = max(able, key=lambda name: np.nanmean(quality[name]))
+    order = reliable[np.argsort(-np.nan_to_num(quality[best]))]
+    count = min(config.exciting.units, len(order) // 2 or 1)
+    chosen = np.concatenate([order[:count], order[len(order) - count :]])
+    strengths = np.load(folder / "families" / f"{best}.npz")["strengths"]
+    features = core(config.families[best], images.shape[1])
+    maps = np.asarray(jax.jit(features)(images), np.float64)
+    middle = np.exp(np.median(np.log(strengths), axis=0))
+    fitted = [ridge.weights(maps, recording.average[:, unit], middle[unit]) for unit in chosen]
+    weights = jnp.asarray(np.stack([weight for weight, _ in fitted], axis=1), jnp.float32)
+    offsets = jnp.asarray([offset for _, offset in fitted], jnp.float32)
+
+    def predict(pictures):
+        return features(pictures[..., 0]).reshape(len(pictures), -1) @ weights + offsets
+
+    norm = float(np.linalg.norm(images.reshape(len(images), -1), axis=1).mean())
+    shape = (*images.shape[1:], 1)
+    found, drive = interpret.most_exciting_images(
+        predict, shape, np.arange(len(chosen)), norm, jax.random.key(0), config.exciting.steps
+    )
+    write_arrays(
+        folder / "exciting.npz", family=best, units=chosen, images=found[..., 0], predictions=drive,
+        cc_norm=scores.normalised_correlation(sums[best])[chosen],
+        largest=np.nanmax(recording.average[:, chosen], axis=0),
+    )  # fmt: skip
