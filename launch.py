@@ -87,13 +87,33 @@ def report(config, workdir, flags) -> None:
     print(write_report(workdir))
 
 
+def compare(config, workdir, flags) -> None:
+    """Compare families of models on a recording with repeats."""
+    from v1models.leaderboard import compare as run
+
+    print(run(config, workdir).query("recording == 'all'").to_string(index=False))
+
+
+def show(config, workdir, flags) -> None:
+    """Figures and a page of a leaderboard."""
+    from analysis.fits.leaderboard import write_page
+
+    print(write_page(workdir))
+
+
 # Stages of each package, and those that run where --stages does not say otherwise.
 STAGES = {
     "nrf": {"train": train, "visualise": visualise, "record": record, "analyse": analyse, "diagnose": diagnose},
     "v1models": {"train": fit, "report": report},
     "known": {"record": record_known, "analyse": analyse},
+    "leaderboard": {"train": compare, "report": show},
 }
-DEFAULT_STAGES = {"nrf": ["train"], "known": ["record", "analyse"], "v1models": ["train", "report"]}
+DEFAULT_STAGES = {
+    "nrf": ["train"],
+    "known": ["record", "analyse"],
+    "v1models": ["train", "report"],
+    "leaderboard": ["train", "report"],
+}
 
 
 def main(arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Families of models side by side on a recording with repeats: every image predicted by models that never saw its group.
+"""Families of models side by side on a recording with repeats, every image predicted without its group.
 
 `compare(config, workdir)` leaves in the run folder
 
@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from runtime.config import CONFIG_FILE, ConfigError, check_same, did_you_mean, save_config
+from runtime.files import atomic_write, write_arrays
 from runtime.metrics import Progress
 from v1models import cores, interpret, metrics, repeats, ridge, scores
 
@@ -78,6 +79,9 @@ def check(config) -> None:
             raise ConfigError(f"config.families.{name}.core is '{family.core}'{did_you_mean(family.core, CORES)}")
         if family.core == "file" and family.path is None:
             raise ConfigError(f"config.families.{name}.path is not set; give a file of features of the images")
+    for name in config.learning.families if config.learning.groups else ():
+        if name not in config.families:
+            raise ConfigError(f"config.learning.families names '{name}'{did_you_mean(name, config.families)}")
     if not 0 <= config.scores.reliable < 1:
         raise ConfigError(f"config.scores.reliable is {config.scores.reliable}; it must lie between 0 and 1")
 
@@ -125,7 +129,7 @@ def fit_families(features, recording, made, folder: pathlib.Path) -> dict[str, n
                 predictions[fold.test], chosen = ridge.fit_predict(maps, responses, fold, recording.groups)
                 strengths.append(chosen)
                 progress.update(done * len(made) + index + 1, name)
-            write_arrays(path, predictions=predictions, strengths=np.stack(strengths))
+            write_arrays(path, {"predictions": predictions, "strengths": np.stack(strengths)}, compress=True)
             found[name] = predictions
     return found
 
@@ -190,8 +194,6 @@ def learning(features, recording, made, reliability, config) -> pd.DataFrame:
     """Mean CCnorm over reliable units against the number of groups that models are fitted on."""
     keep, responses, rows = reliability > config.scores.reliable, recording.average, []
     for family in config.learning.families:
-        if family not in features:
-            raise ConfigError(f"config.learning.families names '{family}'{did_you_mean(family, features)}")
         for count in config.learning.groups:
             predictions, blocks = np.full(responses.shape, np.nan), np.zeros(len(responses), int)
             for index, fold in enumerate(made):
@@ -234,8 +236,17 @@ def excite(config, recording, images, sums, reliability, folder: pathlib.Path) -
     found, drive = interpret.most_exciting_images(
         predict, shape, np.arange(len(chosen)), norm, jax.random.key(0), config.exciting.steps
     )
-    write_arrays(
-        folder / "exciting.npz", family=best, units=chosen, images=found[..., 0], predictions=drive,
-        cc_norm=scores.normalised_correlation(sums[best])[chosen],
-        largest=np.nanmax(recording.average[:, chosen], axis=0),
-    )  # fmt: skip
+    shown = {
+        "units": chosen,
+        "images": found[..., 0],
+        "predictions": drive,
+        "cc_norm": scores.normalised_correlation(sums[best])[chosen],
+        "largest": np.nanmax(recording.average[:, chosen], axis=0),
+    }
+    write_arrays(folder / "exciting.npz", shown, compress=True)
+
+
+def write_table(table: pd.DataFrame, path: pathlib.Path) -> None:
+    """Writes a table as CSV, whole or not at all."""
+    with atomic_write(path) as incomplete:
+        table.to_csv(incomplete, index=False)

@@ -15,6 +15,7 @@ trials is σ²/nᵢ, and n̄ is the harmonic mean of nᵢ.
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -203,4 +204,6 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 def _percentiles(drawn: np.ndarray, level: float) -> np.ndarray:
     tail = 50 * (1 - level)
-    return np.nanpercentile(drawn, (tail, 100 - tail), axis=0)
+    with warnings.catch_warnings():  # a unit without signal in any draw has no interval
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        return np.nanpercentile(drawn, (tail, 100 - tail), axis=0)

@@ -50,13 +50,13 @@ def write_page(workdir) -> pathlib.Path:
 
 
 CAPTIONS = {
-    "scores": "Mean score over reliable units of all recordings. Bars: 95 % intervals, groups of images and units drawn "
-    "anew. CCnorm estimates the correlation with the expected response, whose ceiling is 1.",
+    "scores": "Mean score over reliable units of all recordings. Bars: 95 % intervals, groups of images and units "
+    "drawn anew. CCnorm estimates the correlation with the expected response, whose ceiling is 1.",
     "units": "Every unit's correlation with its trial average under the best family, against the highest that noise "
     "allows (square root of its reliability). The line is the ceiling.",
     "learning": "Mean CCnorm of held-out groups against the number of groups of images that read-outs were fitted on.",
-    "exciting": "Images of the recording's mean contrast that drive a unit's model most, found by gradient ascent: above "
-    "the units that are predicted best, below those predicted worst. They say what the model wants, not more.",
+    "exciting": "Images of the recording's mean contrast that drive a unit's model most, found by gradient ascent: "
+    "above the units that are predicted best, below those predicted worst. They say what the model wants, not more.",
 }
 
 
@@ -66,7 +66,7 @@ def read_table(path: pathlib.Path) -> pd.DataFrame:
 
 
 def board_rows(board: pd.DataFrame) -> list[dict]:
-    """Returns one row a family, best first: CCnorm of every recording with its interval, and the other scores overall."""
+    """Returns one row a family, best first: CCnorm of every recording with its interval, other scores overall."""
     whole = board[board["recording"] == "all"].sort_values("cc_norm", ascending=False)
     rows = []
     for _, row in whole.iterrows():
@@ -83,7 +83,8 @@ def board_rows(board: pd.DataFrame) -> list[dict]:
 def draw_scores(board: pd.DataFrame, folder: pathlib.Path) -> pathlib.Path:
     """Mean scores with intervals, one panel a score."""
     whole = board[board["recording"] == "all"].sort_values("cc_norm")
-    figure, axes = plt.subplots(1, len(SCORES), figsize=(10, 0.6 + 0.45 * len(whole)), sharey=True, layout="constrained")
+    size = (10, 0.8 + 0.45 * len(whole))
+    figure, axes = plt.subplots(1, len(SCORES), figsize=size, sharey=True, layout="constrained")
     for axis, (score, label) in zip(axes, SCORES.items(), strict=True):
         middle = whole[score].to_numpy()
         around = np.abs(np.stack([middle - whole[f"{score}_low"], whole[f"{score}_high"] - middle]))

@@ -14,7 +14,8 @@ how to write one from any recording with repeats.  Academic use with citation.
 
 from ml_collections import ConfigDict
 
-from runtime.config import optional, select_preset
+from runtime.config import select_preset
+from runtime.fields import optional
 
 
 def get_config(preset: str = "families") -> ConfigDict:

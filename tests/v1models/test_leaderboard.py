@@ -1,0 +1,86 @@
+"""A leaderboard from file to page: the family that made the data wins, nothing is done twice, bad fields are named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.fits.leaderboard import write_page
+from configs.v1.henaff import get_config
+from runtime.config import ConfigError
+from v1models import cores
+from v1models.leaderboard import compare
+
+SIZE = 16
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A recording of units that weigh Gabor energy, and a config that compares families on it."""
+    folder = tmp_path_factory.mktemp("leaderboard")
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(80, SIZE, SIZE)).cumsum(1).cumsum(2)
+    images -= images.mean((1, 2), keepdims=True)
+    images /= images.std()
+    energy = np.asarray(cores.energy_maps(images, cores.gabor_filters(SIZE, 2, 4), 2, "amplitude")).reshape(80, -1)
+    energy = (energy - energy.mean(0)) / energy.std(0)
+    rates = 6 + energy[:, :32] @ rng.normal(size=(32, 8)) / 4
+    trials = rates + 2 * rng.normal(size=(8, 80, 8))
+    trials[5:, ::2] = np.nan
+    owners = np.repeat(["a", "b"], 4)
+    np.savez(folder / "mine.npz", images=images, trials=trials, groups=np.arange(80) // 8, recordings=owners)
+    config = get_config("quick").unlock()
+    config.data.update({"path": str(folder / "mine.npz"), "size": SIZE})
+    for name in ("steerable_power", "steerable"):
+        del config.families[name]
+    config.families.pixels.grid = 8
+    config.families.gabor_energy.update({"grid": 2, "scales": 2, "orientations": 4})
+    config.learning.update({"families": ("gabor_energy",), "groups": (2, 8)})
+    config.scores.resamples = 50
+    config.exciting.update({"units": 1, "steps": 3})
+    return config, folder / "run"
+
+
+def test_the_family_behind_the_data_wins_and_the_page_shows_it(small):
+    config, folder = small
+    board = compare(config, folder)
+    whole = board[board["recording"] == "all"].set_index("family")
+    assert whole.loc["gabor_energy", "cc_norm"] > 0.6 > whole.loc["pixels", "cc_norm"]
+    assert whole.loc["gabor_energy", "cc_norm_low"] < whole.loc["gabor_energy", "cc_norm"]
+    learning = pd.read_csv(folder / "learning.csv").set_index("groups")["value"]
+    assert learning[8] > learning[2]
+    page = write_page(folder).read_text()
+    for picture in ("scores.png", "units.png", "learning.png", "exciting.png"):
+        assert picture in page
+        assert (folder / picture).stat().st_size > 3000
+    assert page.index("gabor_energy") < page.index("pixels")
+
+
+def test_families_that_are_there_are_not_fitted_again(small, monkeypatch):
+    config, folder = small
+    compare(config, folder)
+    monkeypatch.setattr("v1models.leaderboard.ridge.fit_predict", None)
+    again = config.copy_and_resolve_references()
+    again.learning.groups = ()
+    compare(again, folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("data.path", None, "config.data.path is not set"),
+        ("data.size", 7, "cannot be averaged"),
+        ("families.pixels.core", "gabors", "config.families.pixels.core is 'gabors'"),
+        ("families.pixels.core", "file", "config.families.pixels.path is not set"),
+        ("families.gabor_energy.compression", "cube", "compression is 'cube'"),
+        ("families.gabor_energy.grid", 5, "does not divide"),
+        ("scores.reliable", 2.0, "config.scores.reliable"),
+        ("learning.families", ("cnn",), "config.learning.families names 'cnn'"),
+        ("folds.count", 40, "40 folds"),
+    ],
+)
+def test_bad_fields_are_named(small, tmp_path, field, value, message):
+    config = small[0].copy_and_resolve_references()
+    with config.ignore_type():
+        config.update_from_flattened_dict({field: value})
+    with pytest.raises(ConfigError, match=message):
+        compare(config, tmp_path)
