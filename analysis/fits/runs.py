@@ -7,9 +7,9 @@ mean validation correlation, at every logged epoch and at the end.  Runs of a sw
 between them are tested on pairs: the same initial draw under two treatments.
 """
 
-import html
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from scipy import stats
 
 from analysis.fits import recovery, run_figures
 from analysis.fits.neuron_scores import neuron_columns
+from analysis.measures.statistics import holm
+from analysis.pages import render
 from runtime.config import ConfigError
 from runtime.metrics import read_metrics
 from runtime.sweeps import FINISHED, SWEEP_FILE, read_sweep
@@ -120,16 +122,6 @@ def paired_differences(scores: pd.DataFrame, reference: str | None = None) -> pd
     return table.assign(p_holm=holm(table["p_t"].to_numpy(float)))
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down correction of p values; NaN stays NaN and is not counted."""
-    corrected, known = np.full(len(p), np.nan), np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    if len(order):
-        factors = np.arange(len(order), 0, -1)
-        corrected[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
-    return corrected
-
-
 def percentile_curves(workdir) -> dict[str, pd.DataFrame]:
     """Percentiles over seeds (columns p50, p90, p10) at every logged epoch (index) of each run."""
     curves = {}
@@ -161,31 +153,29 @@ def write_report(workdir) -> str:
     shown = list(table.sort_values("p50", ascending=False)["run"][:MOST_CURVES])
     curves = {name: curve for name, curve in percentile_curves(folder).items() if name in shown}
     run_figures.curves(curves, folder / "curves.png", {name: published.get(name, ()) for name in shown}, folder.name)
-    parts = [("Table", _html_table(table)), ("Percentiles over epochs", _image("curves.png"))]
+    values = {"title": folder.name, "summary": table, "cell": _cell, "differences": None, "unfinished": None}
     if len(folders) > 1:
         scores = seed_scores(folder)
-        differences = paired_differences(scores)
-        differences.to_csv(folder / "differences.csv", index=False)
+        values["differences"] = paired_differences(scores)
+        values["differences"].to_csv(folder / "differences.csv", index=False)
         run_figures.scores(scores, folder / "scores.png", folder.name)
-        parts.append(("Every seed", _image("scores.png")))
-        parts.append(("Differences to the best run, paired by seed", _html_table(differences)))
-    for name, path in folders.items():
-        inside = "" if path == folder else f"{name}/"
-        found = [
-            file
-            for file, draw in (
-                ("centres.png", recovery.centres),
-                ("filters.png", run_figures.filters),
-                ("receptive_fields.png", run_figures.fields),
-            )
-            if draw(path, path / file, name)
-        ]
-        said = f"<p>{html.escape(recovery.sentence(path))}</p>"
-        parts.append((name, said + "".join(_image(inside + file) for file in found)))
     if (folder / SWEEP_FILE).exists():
-        parts.insert(1, ("State of the runs", _states(read_sweep(folder)["runs"])))
-    (folder / "index.html").write_text(_page(folder.name, parts))
+        states = pd.DataFrame(read_sweep(folder)["runs"])
+        values |= {"runs": len(states), "unfinished": states[states["state"] != FINISHED][["name", "state", "reason"]]}
+    values["shown"] = [_pictures(name, path, "" if path == folder else f"{name}/") for name, path in folders.items()]
+    (folder / "index.html").write_text(render("runs.html", **values))
     return _summary(folder, table)
+
+
+def _pictures(name: str, path: Path, inside: str) -> dict[str, Any]:
+    """Draw what there is to be seen of a run."""
+    drawings = {
+        "centres.png": recovery.centres,
+        "filters.png": run_figures.filters,
+        "receptive_fields.png": run_figures.fields,
+    }
+    found = [inside + file for file, draw in drawings.items() if draw(path, path / file, name)]
+    return {"name": name, "sentence": recovery.sentence(path), "pictures": found}
 
 
 def _summary(folder, table):
@@ -198,16 +188,6 @@ def _summary(folder, table):
     return "\n".join(lines)
 
 
-def _states(runs):
-    unfinished = [run for run in runs if run["state"] != FINISHED]
-    if not unfinished:
-        return f"<p>All {len(runs)} runs are finished.</p>"
-    rows = [{"run": run["name"], "state": run["state"], "reason": run["reason"]} for run in unfinished]
-    return f"<p>{len(runs) - len(rows)} of {len(runs)} runs are finished; these are not:</p>" + _html_table(
-        pd.DataFrame(rows)
-    )
-
-
 def _cell(value, digits=3):
     if isinstance(value, float | np.floating):
         if not np.isfinite(value):
@@ -216,27 +196,3 @@ def _cell(value, digits=3):
             return f"{value:.0f}"
         return f"{value:.{digits}f}" if abs(value) >= 10**-digits else f"{value:.1e}"
     return str(value)
-
-
-def _html_table(table):
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in table.columns)
-    rows = ("".join(f"<td>{html.escape(_cell(value))}</td>" for value in row) for row in table.itertuples(index=False))
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
-
-
-def _image(path):
-    return f'<p><img src="{html.escape(path)}" alt="{html.escape(path)}"></p>'
-
-
-def _page(title, parts):
-    style = (
-        "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222}"
-        "table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
-        "td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}"
-        "td:first-child,th:first-child{text-align:left}img{max-width:100%}"
-    )
-    body = "".join(f"<h2>{html.escape(name)}</h2>{content}" for name, content in parts)
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{style}</style></head><body><h1>{html.escape(title)}</h1>{body}</body></html>\n"
-    )

@@ -76,6 +76,18 @@ def benjamini_hochberg(p_values) -> np.ndarray:
     return result
 
 
+def holm(p_values) -> np.ndarray:
+    """Return p-values corrected by Holm's step-down rule (1979, Scand. J. Stat. 6:65).
+
+    NaN stays NaN and is not counted.
+    """
+    p_values = np.asarray(p_values, float)
+    corrected, known = np.full(p_values.shape, np.nan), np.flatnonzero(np.isfinite(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    corrected[order] = np.minimum(np.maximum.accumulate(p_values[order] * np.arange(len(order), 0, -1)), 1.0)
+    return corrected
+
+
 def hedges_g(mean_a, variance_a, count_a, mean_b, variance_b, count_b) -> np.ndarray:
     """Return the difference of two means in pooled standard deviations, corrected for small samples (Hedges 1981)."""
     freedom = np.asarray(count_a) + np.asarray(count_b) - 2

@@ -93,11 +93,6 @@ def test_equal_runs_and_single_seeds_do_not_differ():
     assert len(runs.paired_differences(pd.DataFrame({"a": [0.1]}))) == 0
 
 
-def test_holm_steps_down():
-    np.testing.assert_allclose(runs.holm(np.array([0.01, 0.04, 0.03, np.nan])), [0.03, 0.06, 0.06, np.nan])
-    np.testing.assert_allclose(runs.holm(np.array([0.5, 0.9])), [1.0, 1.0])
-
-
 def test_a_report_is_a_page_whose_pictures_are_there(sweep):
     text = runs.write_report(sweep)
     assert "3 finished runs" in text and "better: r = 0.530" in text

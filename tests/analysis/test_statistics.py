@@ -53,6 +53,11 @@ def test_benjamini_hochberg_equals_scipy_and_skips_nan(rng):
     assert np.allclose(np.delete(ours, 10), expected)
 
 
+def test_holm_steps_down():
+    np.testing.assert_allclose(statistics.holm(np.array([0.01, 0.04, 0.03, np.nan])), [0.03, 0.06, 0.06, np.nan])
+    np.testing.assert_allclose(statistics.holm(np.array([0.5, 0.9])), [1.0, 1.0])
+
+
 @pytest.mark.parametrize("count", [12, 100, 1001, 1600])
 def test_shapiro_wilk_equals_scipy(rng, count):
     x = np.stack([rng.normal(size=count), rng.exponential(size=count), rng.uniform(size=count)], axis=1)
