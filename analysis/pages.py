@@ -6,6 +6,7 @@ Templates escape whatever they are given; a value that they ask for and do not g
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("analysis"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"short": short, "plain": plain, "numeric_columns": numeric_columns}
+    environment.filters |= {"short": short, "plain": plain, "numeric_columns": numeric_columns, "interval": interval}
     return environment
 
 
@@ -42,6 +43,19 @@ def short(value: Any, digits: int = 3) -> str:
     if 10**digits <= abs(value) < 1e7:
         return f"{float(value):,.0f}".replace("-", "−")
     return f"{float(value):.{digits}g}".replace("-", "−")
+
+
+def interval(row: Mapping[str, Any], unit: str = "") -> str:
+    """Return what was found with its 95 % interval and unit, a dash where nothing was.
+
+    Args:
+        row: found, low, high and maybe unit.
+        unit: where the row has none.
+    """
+    if row.get("found") is None or short(row["found"]) == "–":
+        return "–"
+    bounds = f" [{short(row.get('low'))}, {short(row.get('high'))}]"
+    return f"{short(row['found'])}{bounds if '–' not in bounds else ''} {row.get('unit') or unit}".strip()
 
 
 def plain(name: str) -> str:

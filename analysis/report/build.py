@@ -1,49 +1,36 @@
-"""The report of an analysed run: one HTML file with the verdicts first, then every figure, then how to do it again.
+"""The report of an analysed run: one HTML file with the verdicts first, then why, then every figure.
 
     write_report("runs/quick", layer=1)     figures in runs/quick/analysis/layer1/figures and runs/quick/report.html
 
 The page needs no other file: figures and the movie are embedded; links lead to the SVG of each figure and to tables.
-Whatever an analysis could not make is named with the reason.
+Whatever an analysis could not make is named with the reason. What the page looks like stands in `analysis/templates`.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import shlex
 from collections.abc import Mapping, Sequence, Sized
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis.report import (
-    figures,
-    figures_dynamics,
-    figures_maps,
-    figures_synchrony,
-)
-from analysis.report import (
-    page as report_page,
-)
-from analysis.report.page import escape, paragraph
-from analysis.report.sections import (
-    Missing,
-    Picture,
-    Results,
-    Section,
-    picture,
-    sections,
-    short,
-)
+from analysis.pages import embed, plain, render, short
+from analysis.report import figures, figures_dynamics, figures_maps, figures_synchrony, verdicts
+from analysis.report.sections import Missing, Picture, Results, Section, picture, sections
 from analysis.results import RESULTS, read_json
 from recordings import names
+from recordings.reading import recording_folder
 from runtime.config import CONFIG_FILE, ConfigError, flatten
 from runtime.files import write_text
 
 REPORT, FIGURES = "report.html", "figures"
 TABLE_ROWS = 6
 LARGEST_PICTURE = 3_000_000  # bytes of a picture of the training that is embedded
+
+Part = dict[str, Any]  # a piece of a section, as the template `report.html` draws its 'kind'
 
 
 def write_report(run_folder: str | Path, layer: int) -> Path:
@@ -62,156 +49,146 @@ def write_report(run_folder: str | Path, layer: int) -> Path:
     if about is None:
         raise ConfigError(f"{run} holds no analysis of layer {layer}; run the stage 'analyse' there first")
     results = Results(run, folder, about, read_json(run / "diagnostics.json"))
-    checks = read_json(folder / "checks.json") or []
+    rows = read_json(folder / "checks.json") or []
     missing: dict[str, str] = {}
-    shown = [_show(results, section, missing) for section in sections(results)]
-    shown.append(("Movie of activity", _movie(results, missing)))
-    shown.append(("Sampler diagnostics", _diagnostics(results, missing)))
+    why = _why(results, rows)
+    shown = [{"title": section.title, "parts": _show(results, section, missing)} for section in sections(results)]
+    shown.append({"title": "Movie of activity", "parts": _movie(results, missing)})
+    shown.append({"title": "Sampler diagnostics", "parts": _diagnostics(results, missing)})
     body = [
-        ("Verdicts", _verdicts(results, checks)),
-        ("What could not be tested or shown", _untested(checks, missing)),
+        {"title": "Why", "parts": why},
+        {"title": "What could not be tested or shown", "parts": _untested(rows, missing)},
         *shown,
+        {"title": "Physiology to compare with", "parts": _physiology()},
         *_background(results),
     ]
-    title = f"{run.resolve().name}: does layer {layer} behave like cortex?"
-    text = report_page.page(title, _summary(results, checks, missing), body)
+    text = render(
+        "report.html",
+        title=f"{run.resolve().name}: does layer {layer} behave like cortex?",
+        sentences=verdicts.sentences(_subject(results), rows),
+        rows=[{"controls": {}} | row for row in rows],
+        controls=verdicts.control_names(rows),
+        small=_small(results, missing),
+        sections=body,
+        cell=_cell,
+    )
     path = run / REPORT
     write_text(path, text)
     return path
 
 
-def summarise(about: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]) -> str:
-    """What the checks found, in sentences.
-
-    Args:
-        about: content of `about.json`.
-        checks: rows of `checks.json`.
-    """
-    if not checks:
-        return "No check against physiology was made."
-    listed_as = {word: [row["name"] for row in checks if row["verdict"] == word] for word in report_page.WORDS}
-    parts = [f"{_count(checks, 'check')} against physiology"]
-    for word, said in (("pass", "passed"), ("fail", "failed"), ("not tested", "could not be tested")):
-        listed = f" ({', '.join(listed_as[word])})" if listed_as[word] else ""
-        parts.append(f"{len(listed_as[word])} {said}{listed}")
-    text = f"{parts[0]}: {'; '.join(parts[1:])}."
-    passed = [row for row in checks if row["verdict"] == "pass"]
-    same = [row["name"] for row in passed if report_page.controls_that_pass(row)]
-    if same:
-        text += f" Of those that passed, {len(same)} passed in a control as well ({', '.join(same)}), which therefore "
-        text += "do not speak for the model's dynamics."
-    bare = [
-        row["name"]
-        for row in passed
-        if all(entry["verdict"] == "not tested" for entry in (row.get("controls") or {}).values())
-    ]
-    if bare:
-        text += f" No control was tested for {', '.join(bare)}."
+def _subject(results: Results) -> str:
+    about = results.about
+    first = next(iter(about.get("experiments", {}).values()), {})
+    text = f"Layer {about['layer']}"
+    if "updates" in first:
+        text += f" of a field trained for {first['updates']:,} updates"
+    if "sampler" in first:
+        text += f" and sampled by '{first['sampler']['name']}'"
     return text
 
 
-def _summary(results: Results, checks: Sequence[Mapping[str, Any]], missing: Mapping[str, str]) -> str:
+def _small(results: Results, missing: Mapping[str, str]) -> str:
     about = results.about
     experiments = {name: each for name, each in about.get("experiments", {}).items() if not names.split(name)[1]}
-    controls = sorted({names.split(name)[1] for name in about.get("experiments", {})} - {""})
     first = next(iter(experiments.values()), {})
-    size = "×".join(map(str, about.get("size", "?")))
-    text = f"Recorded was layer {about['layer']}: {_count(range(about['channels']), 'channel')} of {size} neurons"
-    if "updates" in first:
-        text += f", of a model trained for {first['updates']:,} updates"
-    if "sampler" in first:
-        text += f", sampled by '{first['sampler']['name']}'"
-    text += f", in {_count(experiments, 'experiment')} at level '{first.get('level', '?')}'. "
-    text += f"Controls: {', '.join(map(report_page.plain, controls)) if controls else 'none was recorded'}. "
-    scale = results.scale
-    text += f"Milliseconds and hertz rest on the time scale '{scale.origin}' ({short(scale.ms_per_step, 4)} ms a step)"
-    text += ", a convention and not a measurement. "
+    size, scale = "×".join(map(str, about.get("size", "?"))), results.scale
+    text = (
+        f"Recorded were {_count(range(about['channels']), 'channel')} of {size} neurons in "
+        f"{_count(experiments, 'experiment')} at level '{first.get('level', '?')}'. Milliseconds and hertz rest on the "
+        f"time scale '{scale.origin}' ({short(scale.ms_per_step, 4)} ms a step), a convention and not a measurement. "
+    )
     text += f"{results.said.note} " if results.said.note else ""
-    if missing:
-        text += f"{_count(missing, 'part')} of the analysis could not be made; see below."
-    return paragraph(summarise(about, checks)) + paragraph(text)
+    return text + (f"{_count(missing, 'part')} of the analysis could not be made; see below." if missing else "")
 
 
 def _count(things: Sized, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
-def _verdicts(results: Results, checks: Sequence[Mapping[str, Any]]) -> str:
-    if not checks:
-        return paragraph("The analysis left no checks.json; run the stage 'analyse' again.", "missing")
-    text = (
-        "A check passes where its test rejects 'no effect' and the value lies where cortex has it. A control is the "
-        "same experiment on a changed system, which should not show the effect: a check that a control passes as well "
-        "does not speak for the model's dynamics."
-    )
-    body = paragraph(text) + report_page.verdict_table(checks)
-    drawn = figures_synchrony.verdicts(checks)
-    return body if drawn is None else body + _figure(results, picture("verdicts", drawn))
+def _cell(value: Any) -> str:
+    return short(value, 4) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-def _untested(checks: Sequence[Mapping[str, Any]], missing: Mapping[str, str]) -> str:
-    rows = [(row["name"], row.get("reason") or "") for row in checks if row["verdict"] == "not tested"]
-    rows += [
-        (f"{row['name']}, control {report_page.plain(name)}", entry.get("reason") or "")
-        for row in checks
-        if row["verdict"] != "not tested"
-        for name, entry in (row.get("controls") or {}).items()
-        if entry["verdict"] == "not tested"
-    ]
-    rows += [(report_page.plain(step), reason) for step, reason in missing.items()]
-    if not rows:
-        return paragraph("Everything was tested and shown.")
-    return report_page.table(pd.DataFrame(rows, columns=["what", "why not"]))
+def _missing(text: str) -> Part:
+    return {"kind": "missing", "text": text}
 
 
-def _show(results: Results, section: Section, missing: dict[str, str]) -> tuple[str, str]:
+def _why(results: Results, rows: Sequence[Mapping[str, Any]]) -> list[Part]:
+    drawn = figures_synchrony.verdicts(rows)
+    if drawn is None:
+        return [_missing("No check found a number that could be drawn.")]
+    return [_figure(results, picture("verdicts", drawn))]
+
+
+def _untested(rows: Sequence[Mapping[str, Any]], missing: Mapping[str, str]) -> list[Part]:
+    found = verdicts.untested(rows) + [(plain(step), reason) for step, reason in missing.items()]
+    if not found:
+        return [{"kind": "text", "text": "Everything was tested and shown.", "link": ""}]
+    return [_as_table(pd.DataFrame(found, columns=["what", "why not"]))]
+
+
+def _as_table(frame: pd.DataFrame, summary: str = "", text: str = "", link: str = "") -> Part:
+    return {"kind": "table", "frame": frame, "summary": summary, "text": text, "link": link}
+
+
+def _show(results: Results, section: Section, missing: dict[str, str]) -> list[Part]:
     try:
         arrays = results.arrays(section.step)
     except Missing as reason:
         missing[section.step] = str(reason)
-        return section.title, paragraph(f"Not shown: {reason}.", "missing")
+        return [_missing(f"Not shown: {reason}.")]
     parts = []
     for each in section.draw(results, arrays, section.step):
         if each.figure is None:
             missing[each.name] = each.caption
-            parts.append(paragraph(f"Not shown: {report_page.plain(each.name)}, because {each.caption}.", "missing"))
+            parts.append(_missing(f"Not shown: {plain(each.name)}, because {each.caption}."))
         else:
             parts.append(_figure(results, each))
-    return section.title, "".join(parts) + _table(results, section.step)
+    sheet = recording_folder(results.run, section.step.removeprefix("activity_")) / names.CONTACT_SHEET
+    if sheet.is_file():
+        link = sheet.relative_to(results.run).as_posix()
+        parts.append({"kind": "text", "text": "All distinct stimuli as they were shown:", "link": link})
+    return parts + _step_table(results, section.step)
 
 
-def _figure(results: Results, drawn: Picture) -> str:
+def _figure(results: Results, drawn: Picture) -> Part:
     png, svg = figures.save(drawn.figure, results.folder / FIGURES, drawn.name)
-    link, width = svg.relative_to(results.run).as_posix(), round(100 * drawn.figure.get_figwidth())
-    said = drawn.caption, drawn.cortex, drawn.numbers
-    return report_page.figure(_embed(png), link, report_page.plain(drawn.name), *said, width)
+    return {
+        "kind": "figure", "source": embed(png), "alt": plain(drawn.name), "movie": False,
+        "width": round(100 * drawn.figure.get_figwidth()), "caption": drawn.caption, "cortex": drawn.cortex,
+        "numbers": drawn.numbers, "link": svg.relative_to(results.run).as_posix(), "link_text": "SVG",
+    }  # fmt: skip
 
 
-def _embed(path: Path) -> str:
-    return f"data:image/{path.suffix[1:]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def _picture_file(path: Path, caption: str, run: Path, width: int = 0) -> Part:
+    return {
+        "kind": "figure", "source": embed(path), "alt": plain(path.stem), "movie": path.suffix == ".gif",
+        "width": width, "caption": caption, "cortex": "", "numbers": (), "link": path.relative_to(run).as_posix(),
+        "link_text": path.name,
+    }  # fmt: skip
 
 
-def _table(results: Results, step: str) -> str:
+def _step_table(results: Results, step: str) -> list[Part]:
     path = results.folder / f"{step}.csv"
     if not path.exists():
-        return ""
+        return []
     try:
         frame = pd.read_csv(path, nrows=TABLE_ROWS)
         with path.open("rb") as file:
             rows = sum(1 for _ in file) - 1
     except (OSError, ValueError) as error:
-        return paragraph(f"The table {path.name} cannot be read ({error}).", "missing")
-    link = f'<a href="{escape(path.relative_to(results.run).as_posix())}">{escape(path.name)}</a>'
-    text = f"<p>First {len(frame)} of {rows:,} rows; all of them in {link}.</p>"
-    return f"<details><summary>Table</summary>{text}{report_page.table(frame)}</details>"
+        return [_missing(f"The table {path.name} cannot be read ({error}).")]
+    text = f"First {len(frame)} of {rows:,} rows; all of them in"
+    return [_as_table(frame, "Table", text, path.relative_to(results.run).as_posix())]
 
 
-def _movie(results: Results, missing: dict[str, str]) -> str:
+def _movie(results: Results, missing: dict[str, str]) -> list[Part]:
     try:
         arrays = results.arrays("movie")
     except Missing as reason:
         missing["movie"] = str(reason)
-        return paragraph(f"Not shown: {reason}.", "missing")
+        return [_missing(f"Not shown: {reason}.")]
     path = results.folder / FIGURES / "movie.gif"
     figures_maps.write_movie(arrays["frames"], arrays["steps"], results.periods, results.scale, path)
     caption = (
@@ -219,15 +196,13 @@ def _movie(results: Results, missing: dict[str, str]) -> str:
         f"{int(arrays['stimulus'])}, each channel scaled to its own range. The bar below shows the time and, in orange,"
         f" when the stimulus is on ({results.scale.origin})."
     )
-    link = path.relative_to(results.run).as_posix()
-    body = report_page.figure(_embed(path), "", "movie of activity", caption, width=640)
-    return body + f'<p><a href="{escape(link)}">movie.gif</a></p>'
+    return [_picture_file(path, caption, results.run, 640)]
 
 
-def _diagnostics(results: Results, missing: dict[str, str]) -> str:
+def _diagnostics(results: Results, missing: dict[str, str]) -> list[Part]:
     if not results.diagnostics:
         missing["diagnostics"] = "the run has no diagnostics.json; run the stage 'diagnose'"
-        return paragraph(f"Not shown: {missing['diagnostics']}.", "missing")
+        return [_missing(f"Not shown: {missing['diagnostics']}.")]
     drawn = figures_dynamics.diagnostics(results.diagnostics)
     cost = results.diagnostics.get("cost") or {}
     numbers = [f"{cost['gradients']:,} gradients in {short(cost['seconds'])} s on {cost['device']}"] if cost else []
@@ -235,13 +210,17 @@ def _diagnostics(results: Results, missing: dict[str, str]) -> str:
     if bounds:
         shares = ", ".join(f"{100 * share:.1f} %" for share in bounds)
         numbers.append(f"units on a bound at the end, by layer: {shares}")
-    return _figure(results, picture("diagnostics", drawn, *numbers))
+    return [_figure(results, picture("diagnostics", drawn, *numbers))]
 
 
-def _background(results: Results) -> list[tuple[str, str]]:
+def _physiology() -> list[Part]:
+    entries = [reference._asdict() for reference in verdicts.REFERENCES]
+    return [{"kind": "references", "entries": entries}, {"kind": "text", "text": verdicts.COMPETITOR, "link": ""}]
+
+
+def _background(results: Results) -> list[dict[str, Any]]:
     record = read_json(results.run / CONFIG_FILE) or {}
-    config = record.get("config") or {}
-    flat = flatten(config)
+    flat = flatten(record.get("config") or {})
     first = next(iter(results.about.get("experiments", {}).values()), {})
     lengths = zip(("burn-in", "blank", "stimulus", "blank"), results.periods, strict=True)
     facts = {
@@ -253,29 +232,28 @@ def _background(results: Results) -> list[tuple[str, str]]:
         "revision": record.get("revision") or "unknown",
         "versions": ", ".join(f"{name} {number}" for name, number in (record.get("versions") or {}).items()),
     }
-    model = report_page.table(pd.DataFrame({"what": list(facts), "value": [str(v) for v in facts.values()]}))
-    model += _training_pictures(results.run)
-    rows = report_page.table(pd.DataFrame({"field": list(flat), "value": [str(value) for value in flat.values()]}))
-    listed = f"<details><summary>All {len(flat)} fields</summary>{rows}</details>" if flat else ""
+    model = [_as_table(pd.DataFrame({"what": list(facts), "value": [str(v) for v in facts.values()]}))]
+    fields = pd.DataFrame({"field": list(flat), "value": [str(value) for value in flat.values()]})
+    listed = _as_table(fields, f"All {len(flat)} fields") if flat else _missing(f"The run has no {CONFIG_FILE}.")
     return [
-        ("Checkpoint and sampler", model),
-        ("Config", listed or paragraph(f"The run has no {CONFIG_FILE}.", "missing")),
-        ("How to do it again", _commands(results, flat)),
+        {"title": "Checkpoint and sampler", "parts": model + _training_pictures(results.run)},
+        {"title": "Config", "parts": [listed]},
+        {"title": "How to do it again", "parts": _commands(results, flat)},
     ]
 
 
-def _training_pictures(run: Path) -> str:
+def _training_pictures(run: Path) -> list[Part]:
     said = {
         "samples.png": "Samples of the trained model beside held-out data, drawn by the training.",
         "curves.png": "Energies of both phases over the training.",
     }
     paths = {run / "images" / name: text for name, text in said.items()}
     shown = {path: text for path, text in paths.items() if path.is_file() and path.stat().st_size < LARGEST_PICTURE}
-    return "".join(report_page.figure(_embed(path), "", path.stem, text) for path, text in shown.items())
+    return [_picture_file(path, text, run) for path, text in shown.items()]
 
 
 def flags(flat: Mapping[str, Any]) -> list[str]:
-    """Command-line flags that give every field of a flattened config its value."""
+    """Return command-line flags that give every field of a flattened config its value."""
 
     def text(value: Any) -> str:
         return repr(_tuples(value)) if isinstance(value, list | tuple) else str(value)
@@ -287,15 +265,15 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(entry) for entry in value) if isinstance(value, list | tuple) else value
 
 
-def _commands(results: Results, flat: Mapping[str, Any]) -> str:
-    run = shlex.quote(str(results.run))
-    stages = "train,visualise,diagnose,record,analyse"
-    again = f"python launch.py --config=configs/nrflv.py --workdir={run} --stages=analyse"
+def _commands(results: Results, flat: Mapping[str, Any]) -> list[Part]:
+    command = partial(dict, kind="command", summary="", text="")
+    launch = "python launch.py --config=configs/nrflv.py"
     text = "Analyse the same recordings again (with the preset, or the fields, in which the run's config differs):"
-    body = f"{paragraph(text)}<pre>{escape(again)}</pre>"
+    run = shlex.quote(str(results.run))
+    parts = [command(text=text, command=f"{launch} --workdir={run} --stages=analyse")]
     if flat:
         given = " \\\n  ".join(map(shlex.quote, flags(flat)))
-        whole = f"python launch.py --config=configs/nrflv.py --workdir=NEW_FOLDER --stages={stages} \\\n  {given}"
-        summary = "<summary>Everything from the start, every field given</summary>"
-        body += f"<details>{summary}<pre>{escape(whole)}</pre></details>"
-    return body
+        stages = "train,visualise,diagnose,record,analyse"
+        whole = f"{launch} --workdir=NEW_FOLDER --stages={stages} \\\n  {given}"
+        parts.append(command(summary="Everything from the start, every field given", command=whole))
+    return parts

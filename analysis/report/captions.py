@@ -42,7 +42,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "Power density × frequency over time of the summed state of all channels that prefer the stimulus, a "
         "stand-in for the local field potential: Hann windows, one colour scale a row, dashed lines at onset and "
         "offset.",
-        "a burst at onset, then a narrow band of 30 to 80 Hz as long as the stimulus lasts, higher at higher contrast.",
+        "a burst at onset, then a narrow band as long as the stimulus lasts, higher at higher contrast.",
     ),
     "power_spectra": (
         "Welch spectra of the same sums during the stimulus (solid) and in the blank before it (dashed), density × "
@@ -62,7 +62,8 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "transients": (
         "State, cut off below each neuron's mean in the blanks, summed over neurons and over the stimuli of a "
         "contrast, less the same in the blanks; the stimulus is on where the ground is shaded.",
-        "an overshoot at onset that grows with contrast and settles within 100 ms, and a weaker one at offset.",
+        "an overshoot at onset that settles within 100 ms (Müller et al. 2001) with a shape that hardly depends on "
+        "contrast (Albrecht et al. 2002), and a weaker one at offset.",
     ),
     "transient_strength": (
         "Overshoot of each stimulus: mean of the first 50 steps after onset less the mean of steps 100 to 150. The "
@@ -77,25 +78,26 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "autocorrelograms": (
         "Autocorrelogram of the summed state of each channel's active neurons at its preferred angle, linear trend "
         "removed, during the stimulus and in the blank before it.",
-        "side peaks at the period of the oscillation (12 to 30 ms) with the stimulus, none before it.",
+        "side peaks at the period of the oscillation with the stimulus, none before it.",
     ),
     "state_momentum": (
         "State (excitation) and negative momentum (inhibition) of the centre neuron at the end of the stimulus and "
         "of the blank (experiment '{name}', stimulus {stimulus}), each divided by its standard deviation; "
         "autocorrelogram of the state; their correlogram, mean over stimuli, with the maximum within 12 steps "
         "marked. The channels with the largest correlation are shown.",
-        "inhibition follows excitation by 1 to 6 ms (green band).",
+        "inhibition follows excitation by a few milliseconds (Okun & Lampl 2008).",
     ),
     "lag_correlograms": (
         "Correlograms of state and negative momentum, mean over stimuli, of every channel (left) and averaged over "
         "channels (right, near lag 0, the maximum within 12 steps marked); lags are positive where inhibition "
         "follows excitation.",
-        "a maximum between 1 and 6 ms (green band).",
+        "inhibition follows excitation by a few milliseconds. In any stationary process whose state changes with its "
+        "momentum, the negative momentum follows the state: the lag is a property of the dynamics, not evidence.",
     ),
     "lag_histogram": (
         "Lag at which the correlogram of state and negative momentum has its maximum: every channel and stimulus "
         "(left), means of channels with their mean and its 95 % interval (right).",
-        "lags of 1 to 6 ms (green band).",
+        "a few milliseconds; the lag has no verdict, see above.",
     ),
     "overlapping_angle": (
         "Amplitude of the Gabor function fitted to the correlogram of each pair of channels in the middle of the "
@@ -142,8 +144,8 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "",
     ),
     "verdicts": (
-        "What each check found with its 95 % interval, the model above its controls; filled: the check passes, "
-        "empty: it does not. The dashed line is the value for no effect.",
+        "What each check found with its 95 % interval: the field above its controls and the system with known answers; "
+        "filled: the effect is present, empty: it is absent or undecided. Numbers in words have another unit.",
         "",
     ),
 }

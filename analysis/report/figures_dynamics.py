@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from analysis.measures import lag
 from analysis.report.figures import (
     BLUE,
-    GREEN,
     GREY,
     INK,
     ORANGE,
@@ -33,7 +32,6 @@ from analysis.report.figures import (
 from analysis.report.figures_responses import MODES
 from recordings.periods import Periods, TimeScale
 
-LAG_BAND = (1.0, 6.0)  # ms by which inhibition follows excitation in cortex
 TRACE = 120  # steps of a pair of traces: more would hide a lag of a step
 SEARCHED = 12  # steps to both sides in which the lag is looked for: within a cycle of the oscillations
 
@@ -176,7 +174,6 @@ def _correlogram(axis, lags, values, scale: TimeScale) -> None:
     # Correlograms are sums of state[n + lag] inhibition[n]: inhibition that follows has its peak at negative lags.
     lags = -np.asarray(lags)
     ms, searched = scale.to_ms(lags), np.abs(lags) <= SEARCHED
-    axis.axvspan(*LAG_BAND, color=GREEN, alpha=0.25, lw=0)
     axis.axvline(0, color=GREY, lw=0.6)
     axis.plot(ms, values, color=INK, lw=0.9)
     if np.isfinite(values[searched]).any():
@@ -209,7 +206,6 @@ def lag_correlograms(lags, correlogram, scale: TimeScale) -> Figure:
     bar.ax.tick_params(labelsize=SMALL)
     dress(mean, scale.label("−momentum behind state", "ms"), "correlation, mean over channels")
     _correlogram(mean, np.asarray(lags), np.nanmean(correlogram, axis=0), scale)
-    mean.set_title(f"green: {LAG_BAND[0]:.0f}–{LAG_BAND[1]:.0f} ms", fontsize=TEXT)
     return figure
 
 
@@ -225,17 +221,14 @@ def lag_histogram(lag_steps, scale: TimeScale) -> Figure:
     ms = scale.to_ms(np.asarray(lag_steps, float))
     finite = ms[np.isfinite(ms)]
     low, high = np.quantile(finite, [0.005, 0.995]) if finite.size else (0, 1)
-    low, high = min(low, 0) - 1, max(high, LAG_BAND[1]) + 1
+    low, high = min(low, 0) - 1, max(high, 0) + 1
     bins = np.linspace(low, high, 61)
     dress(axis, scale.label("−momentum behind state", "ms"), "neurons × stimuli")
-    axis.axvspan(*LAG_BAND, color=GREEN, alpha=0.25, lw=0)
-    axis.set_title(f"green: {LAG_BAND[0]:.0f}–{LAG_BAND[1]:.0f} ms", fontsize=TEXT)
     axis.hist(np.clip(finite, low, high), bins=bins, color=BLUE, alpha=0.85)
     axis.axvline(0, color=INK, lw=0.8)
     axis.set_xlim(low, high)
     per_channel = np.nanmean(ms, axis=0)
     dress(means, scale.label("−momentum behind state", "ms"), "channels")
-    means.axvspan(*LAG_BAND, color=GREEN, alpha=0.25, lw=0)
     means.hist(per_channel, bins=np.linspace(low, high, 31), color=ORANGE, alpha=0.85)
     means.yaxis.get_major_locator().set_params(integer=True)
     means.axvline(0, color=INK, lw=0.8)

@@ -208,41 +208,45 @@ def example_fits(
     return figure
 
 
-def verdicts(checks: Sequence[Mapping[str, Any]]) -> Figure | None:
-    """Draw what each check found with its 95 % interval, the model above its controls; None where nothing was found.
+def verdicts(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """Draw what each check found with its 95 % interval: field, controls, known system; None where nothing was found.
 
     Args:
-        checks: rows of `checks.json`.
+        rows: rows of `checks.json`, see `analysis.report.verdicts`.
     """
-    rows = [row for row in checks if _finite(row.get("found"))]
+    rows = [row for row in rows if _finite(row.get("found"))]
     if not rows:
         return None
     columns = min(3, len(rows))
     lines = -(-len(rows) // columns)
     names = list(dict.fromkeys(name for row in rows for name in row.get("controls") or {}))
-    figure = new_figure(height=lines * (0.85 + 0.22 * (1 + len(names))))
+    figure = new_figure(height=lines * (0.85 + 0.22 * (2 + len(names))))
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for axis in axes[len(rows) :]:
         axis.set_axis_off()
     for axis, row in zip(axes, rows, strict=False):
         dress(axis, row["unit"], "", row["name"])
-        entries = {"model": row} | (row.get("controls") or {})
+        entries = (
+            {"field": row} | (row.get("controls") or {}) | ({"known system": row["known"]} if row.get("known") else {})
+        )
         for place, (name, entry) in enumerate(entries.items()):
-            colour = BLUE if place == 0 else CONTROL_COLOURS[names.index(name) % len(CONTROL_COLOURS)]
+            colour = CONTROL_COLOURS[names.index(name) % len(CONTROL_COLOURS)] if name in names else BLUE
             if not _finite(entry.get("found")):
                 where = axis.get_yaxis_transform()
                 axis.text(0.02, place, "not tested", transform=where, va="center", fontsize=SMALL, color=GREY)
                 continue
+            if (entry.get("unit") or row["unit"]) != row["unit"]:
+                where, said = axis.get_yaxis_transform(), f"{entry['found']:.3g} {entry['unit']}"
+                axis.text(0.02, place, said, transform=where, va="center", fontsize=SMALL, color=colour)
+                continue
             found = float(entry["found"])
             bounds = [float(entry[key]) if _finite(entry.get(key)) else found for key in ("low", "high")]
             lengths = [[max(found - bounds[0], 0)], [max(bounds[1] - found, 0)]]
-            filled = colour if entry["verdict"] == "pass" else "white"
+            filled = colour if entry["verdict"] == "present" else "white"
             axis.errorbar(found, place, xerr=lengths, fmt="o", color=colour, mfc=filled, ms=5, capsize=2.5, lw=1.3)
         axis.set_yticks(np.arange(len(entries)), [name.replace("_", " ") for name in entries])
         axis.set_ylim(len(entries) - 0.5, -0.5)
         axis.xaxis.set_major_locator(MaxNLocator(5))
-        reference = {"ratio": 1.0, "times": 1.0, "probability": 0.5}.get(row["unit"], 0.0)
-        axis.axvline(reference, color=GREY, lw=0.8, ls="--", zorder=0)
     return figure
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from analysis.formulas import Said
 from analysis.measures import lag
+from analysis.pages import short
 from analysis.report import (
     figures,
     figures_dynamics,
@@ -87,17 +88,8 @@ class Section(NamedTuple):
     draw: Callable[[Results, Arrays, str], Iterator[Picture]]
 
 
-def short(value: Any, digits: int = 3) -> str:
-    """A number for people: so many significant digits, a dash for what is not finite; large numbers in full."""
-    if value is None or not np.isfinite(value):
-        return "–"
-    if 10**digits <= abs(value) < 1e7:
-        return f"{float(value):,.0f}".replace("-", "−")
-    return f"{float(value):.{digits}g}".replace("-", "−")
-
-
 def picture(name: str, figure: Figure, /, *numbers: str, text: str = "", **words: Any) -> Picture:
-    """Return a figure with its caption of `report_text`, `words` filled in; `text` names the caption if not `name`."""
+    """Return a figure with its caption of `captions`, `words` filled in; `text` names the caption if not `name`."""
     caption, cortex = CAPTIONS[text or name]
     return Picture(name, figure, caption.format(**words), cortex, numbers)
 

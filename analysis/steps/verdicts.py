@@ -111,5 +111,6 @@ def _row(name: str, check: Callable[[Run, str], Check], run: Run, control: str) 
         reason = "not recorded" if control and "was not recorded" in str(error) else str(error)
         nan = math.nan
         found = Check(name, physiology.EXPECTED[name], nan, nan, nan, "", nan, "not tested", reason)._asdict()
-    # JSON knows no NaN.
+    # JSON knows no NaN.  A test that does not reject says nothing about absence.
+    found |= {"check": name, "verdict": {"pass": "present", "fail": "undecided"}.get(found["verdict"], "not tested")}
     return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in found.items()}

@@ -197,20 +197,29 @@ def check_row(name: str, found: float | None, verdict: str, unit: str = "Hz", re
     """A row of checks.json; the interval is ± 20 % of what was found."""
     spread = None if found is None else 0.2 * abs(found) + 0.01
     bounds = {"low": None, "high": None} if found is None else {"low": found - spread, "high": found + spread}
-    row = {"name": name, "expected": "more", "found": found, **bounds, "unit": unit, "verdict": verdict}
-    row |= {"p_value": None if found is None else 0.01, "reason": reason}
-    return row | {"controls": controls} if controls else row
+    row = {"check": name.replace(" ", "_"), "name": name, "expected": "more", "found": found, **bounds, "unit": unit}
+    return row | {"verdict": verdict, "reason": reason, "controls": controls, "known": None}
+
+
+def differing(row: dict, by: float, corrected: float) -> dict:
+    """A control with its difference from the field."""
+    return row | {
+        "difference": {"found": by, "low": by - 1, "high": by + 1, "unit": row["unit"], "corrected": corrected}
+    }
 
 
 def checks() -> list[dict]:
     """Verdicts of every kind."""
-    fails = check_row("", 1.0, "fail")
-    return [
-        check_row("peak frequency rises with contrast", 21.0, "pass", langevin=fails, shuffled_weights=fails),
-        check_row("onset transient grows with contrast", 0.7, "pass", "state", langevin=check_row("", 0.6, "pass")),
-        check_row("inhibition lags excitation", 9.0, "fail", "ms", diagonal_mass=check_row("", 5.0, "pass")),
-        check_row("variability is quenched at onset", None, "not tested", "ratio", "no stimulus was shown twice"),
+    absent = check_row("", 1.0, "absent")
+    rows = [
+        check_row("resonance rises", 21.0, "present", langevin=differing(absent, 20.0, 0.004), shuffled_weights=absent),
+        check_row("overshoot grows", 0.7, "present", "ratio", langevin=check_row("", 0.6, "present", "ratio")),
+        check_row("channels share a rhythm", 0.1, "undecided", "coherence", "the interval covers 0; 40 trials decide"),
+        check_row("sampling is faster", 0.9, "absent", "times", shuffled_weights=check_row("", 0.2, "undecided", "ms")),
+        check_row("variability is quenched", None, "not tested", "ratio", "no stimulus was shown twice"),
     ]
+    rows[0]["known"], rows[1]["known"] = check_row("", 23.0, "present"), check_row("", 1.4, "undecided", "ratio")
+    return rows
 
 
 def diagnostics() -> dict:

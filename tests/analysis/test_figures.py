@@ -150,7 +150,7 @@ def test_kinds_of_pairs_are_drawn_apart_with_their_own_bins():
         np.testing.assert_allclose(means, arrays["bin_mean"][arrays["bin_kind"] == kind])
 
 
-def test_verdicts_are_filled_where_the_check_passes():
+def test_verdicts_are_filled_where_the_effect_is_present():
     rows = fabricated.checks()
     figure = figures_synchrony.verdicts(rows)
     model, control = (container.lines[0] for container in figure.axes[0].containers[:2])

@@ -8,9 +8,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from analysis.report.build import flags, summarise, write_report
-from analysis.report.page import verdict_table
-from analysis.report.sections import CAPTIONS, SECTIONS, short
+from analysis.pages import short
+from analysis.report import verdicts
+from analysis.report.build import flags, write_report
+from analysis.report.sections import CAPTIONS, SECTIONS
 from runtime.config import ConfigError, flatten, load_config
 from tests.analysis import fabricated
 from tests.conftest import REPOSITORY
@@ -78,33 +79,51 @@ def test_every_figure_is_there_with_its_caption(run):
     assert not re.search(r"\{[a-z]+\}", said.split("How to do it again")[0])
 
 
-def test_verdicts_stand_first_and_are_said_in_words(run):
-    said = words(text_of(run))
-    headings = [html.unescape(h) for h in re.findall(r"<h2>(.*?)</h2>", text_of(run))]
-    assert headings[:2] == ["Verdicts", "What could not be tested or shown"]
+def test_three_sentences_and_the_table_stand_first(run):
+    text, said = text_of(run), words(text_of(run))
+    headings = [html.unescape(h) for h in re.findall(r"<h2>(.*?)</h2>", text)]
+    assert headings[:2] == ["Why", "What could not be tested or shown"] and "Physiology to compare with" in headings
     assert [h for h in headings if h in {section.title for section in SECTIONS}] == [s.title for s in SECTIONS]
-    assert "4 checks against physiology: 2 passed" in said
-    assert said.count("✓ pass") == 2 + 2 and said.count("✗ fail") == 1 + 2 and said.count("– not tested") == 1
-    assert "no stimulus was shown twice" in said
+    lead = text.split('<div id="lead">')[1].split("</div>")[0]
+    assert lead.count("<p>") == 3 and text.index('id="lead"') < text.index('class="verdicts"') < text.index("<nav>")
+    assert "5 effects known from cortex: present 2 (resonance rises, overshoot grows); absent 1" in said
+    for word, count in (("present", 2 + 1), ("absent", 1), ("undecided", 1 + 1), ("not", 1)):
+        assert text.count(f'class="v v-{word}"') == count, word
+    assert "no stimulus was shown twice" in said and "pass" not in lead and "fail" not in lead
     assert "17 steps = 70 ms" in said and "trained for 300 updates" in said and "level 'analysis'" in said
+    assert "20 [19, 21] Hz" in said and "p = 0.004" in said  # the paired difference from the control
 
 
-def test_a_check_that_a_control_passes_is_marked():
+def test_what_the_sentences_say_of_controls_and_of_the_known_system():
     rows = fabricated.checks()
-    table = verdict_table(rows)
-    marked = re.findall(r'class="warn">(.*?)</span>', table)
-    # The failed check whose control passes is no claim and needs no mark.
-    assert len(marked) == 1 and "langevin" in marked[0]
-    assert "1 passed in a control as well (onset transient grows with contrast)" in summarise({}, rows)
-    alone = summarise({}, [fabricated.check_row("lag", 3.0, "pass")])
-    assert "No control was tested for lag" in alone
-    assert summarise({}, []) == "No check against physiology was made."
+    found = verdicts.sentences("Layer 1", rows)
+    assert found[1] == "It differs from its controls in resonance rises (langevin: 20 [19, 21] Hz)."
+    assert found[2].endswith("find 1 of 2 effects: resonance rises.")
+    rows[0]["controls"]["langevin"]["difference"]["corrected"] = 0.4
+    assert "nothing that 1 paired differences could show" in verdicts.sentences("", rows)[1]
+    alone = verdicts.sentences("Layer 1", [fabricated.check_row("lag", 3.0, "present")])
+    assert "1 effect known" in alone[0] and "No control was recorded" in alone[1] and "not recorded beside" in alone[2]
+    assert "left no verdicts" in verdicts.sentences("Layer 1", [])[0]
 
 
-def test_text_of_results_is_escaped():
-    row = fabricated.check_row("a<b>", 1.0, "pass", reason="<script>", **{"c&d": fabricated.check_row("", 1.0, "fail")})
-    table = verdict_table([row])
-    assert "<script>" not in table and "a&lt;b&gt;" in table and "c&amp;d" in table
+def test_references_say_what_was_confirmed(run):
+    said = words(text_of(run))
+    for reference in verdicts.REFERENCES:
+        status = "confirmed in the abstract" if reference.confirmed else "not confirmed"
+        assert f"{reference.source} {reference.finding} {status}" in said
+    assert "Echeveste et al. 2020" in said and "1 to 6 ms" not in said
+
+
+def test_text_of_results_is_escaped(tmp_path):
+    run = fabricated.fabricate(tmp_path / "run", channels=1, size=5, contrasts=1, names=("just_angle",))
+    control = {"c&d": fabricated.check_row("", 1.0, "absent")}
+    rows = [fabricated.check_row("a<b>", 1.0, "present", reason="<script>", **control)]
+    for path in (run / "analysis" / "layer1").glob("*.npz"):
+        path.unlink()
+    (run / "analysis" / "layer1" / "checks.json").write_text(json.dumps(rows))
+    write_report(run, 1)
+    text = text_of(run)
+    assert "<script>" not in text and "a&lt;b&gt;" in text and "c&amp;d" in text and "&lt;script&gt;" in text
 
 
 def test_what_is_missing_is_said_with_the_reason(tmp_path):
@@ -123,7 +142,7 @@ def test_what_is_missing_is_said_with_the_reason(tmp_path):
     said = words(text_of(run))
     listed = words(text_of(run).split("shown</h2>")[1].split("<h2>")[0])
     assert "its stimulus is shorter than 16 steps" in listed and "activity just angle the step was not run" in listed
-    assert "lag.npz cannot be read" in said and "no diagnostics.json" in said and "left no checks.json" in said
+    assert "lag.npz cannot be read" in said and "no diagnostics.json" in said and "left no verdicts" in said
     assert said.count("Not shown:") == len(SECTIONS) - 1 + 3  # all but one; activity, movie and diagnostics
     assert [path.stem for path in (folder / "figures").glob("*.png")] == ["frequency_power"]
 
