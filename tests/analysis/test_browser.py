@@ -24,7 +24,7 @@ MEASURE = """
     captions: all("figcaption").map(box), figures: all("figure").map(box),
     order: ["h1", "#lead", "table.verdicts", "nav", "section"].map(q => box(document.querySelector(q))),
     blocks: all("section").map(box), badges: all(".v").map(b => [...box(b), ...box(b.closest("td"))]),
-    text: all("p, figcaption, td, th, li").filter(e => e.innerText && e.scrollWidth > e.clientWidth + 1).map(e => e.innerText),
+    text: all("p, figcaption, td, th, li").filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText),
   })
 })</script></body>"""
 
