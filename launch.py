@@ -2,6 +2,7 @@
 
     python launch.py --config=configs/nrflv.py[:PRESET] [--config.FIELD=VALUE ...] [--workdir=FOLDER] [--stages=train]
     python launch.py --config=configs/v1/exp_1_2_4.py [--executor=dask --executor-options=workers=2]
+    python launch.py --config=configs/v1/exp_1_2_4.py --describe[=json]           what would run, nothing computed
 
 The config says what is computed and to which package it belongs; this file only reads flags and calls the stages.  A
 config with lists of values is a sweep, whose runs go to the executor: local, dask, slurm, sge or pbs.
@@ -101,6 +102,20 @@ def show(config, workdir, flags) -> None:
     print(write_page(workdir))
 
 
+def describe(config, form: str) -> str:
+    """What a config would train, without computing: a table for people, or JSON lines."""
+    from runtime.describe import as_json, as_table
+
+    package = config.get("package", "nrf")
+    if package == "nrf":
+        from nrf.describe import describe as records
+    elif package == "v1models":
+        from v1models.describe import describe as records
+    else:
+        raise ConfigError(f"--describe knows configs that train networks, and this one belongs to '{package}'")
+    return as_json(records(config)) if form == "json" else as_table(records(config))
+
+
 # Stages of each package, and those that run where --stages does not say otherwise.
 STAGES = {
     "nrf": {"train": train, "visualise": visualise, "record": record, "analyse": analyse, "diagnose": diagnose},
@@ -124,10 +139,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--stages", help="train, visualise, record, analyse, diagnose; or train, report")
     parser.add_argument("--executor", default="local", help=f"where a sweep's runs go: {', '.join(OPTIONS)}")
     parser.add_argument("--executor-options", default="", help="KEY=VALUE,… of the executor, see runtime/executors.py")
+    parser.add_argument("--describe", nargs="?", const="table", choices=("table", "json"), help="say what would run")
     flags = parser.parse_args(others)
     if spec is None:
         raise ConfigError("no config was given: write --config=configs/nrflv.py, with :PRESET behind it if you like")
     config = load_config(spec, overrides)
+    if flags.describe:
+        print(describe(config, flags.describe))
+        return
     read_options(flags.executor, flags.executor_options)
     package = config.get("package", "nrf")
     known, stages = STAGES[package], flags.stages.split(",") if flags.stages else DEFAULT_STAGES[package]

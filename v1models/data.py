@@ -115,17 +115,33 @@ def load_folder(folder, image_shape=None, source=None):
     )
 
 
-def load_regions(root="Data", regions=(1,)):
-    """One region of Antolík et al. (2016), or several pooled with masks.
+def load_each_region(root="Data", regions=(1,)):
+    """Regions of Antolík et al. (2016), one population each.
 
-    Arguments: root, the folder that holds region1 …; regions, which. Raises as `load_folder`, and ValueError for an
+    Arguments: root, the folder that holds region1 …; regions, which. Raises as `load_folder`, and ConfigError for an
     unknown region.
     """
     unknown = [region for region in regions if region not in REGION_FOLDERS]
     if unknown or not regions:
         raise ConfigError(f"regions are {tuple(regions)}; choose from 1, 2 and 3.")
-    populations = [load_folder(Path(root) / REGION_FOLDERS[region], source=SUPPLEMENT) for region in regions]
-    return populations[0] if len(populations) == 1 else pool_populations(populations)
+    return [load_folder(Path(root) / REGION_FOLDERS[region], source=SUPPLEMENT) for region in regions]
+
+
+def load_regions(root="Data", regions=(1,)):
+    """One region of Antolík et al. (2016), or several pooled with masks; arguments as `load_each_region`."""
+    return pool_populations(load_each_region(root, regions))
+
+
+def of_region(value, region, field):
+    """A setting of one region: the one number for all, or the region's of a tuple with one for each of 1, 2, 3.
+
+    Raises ConfigError, naming the field, where the tuple has none for it.
+    """
+    if not isinstance(value, tuple):
+        return value
+    if not 1 <= region <= len(value):
+        raise ConfigError(f"{field} is {value}, which has no entry for region {region}; give one number for all")
+    return value[region - 1]
 
 
 def pool(recordings):
@@ -147,7 +163,12 @@ def pool(recordings):
 
 
 def pool_populations(populations):
-    """Populations side by side in neurons and one after another in rows, masked; trials, if all have them, likewise."""
+    """Populations side by side in neurons and one after another in rows, masked; trials, if all have them, likewise.
+
+    One population is returned as it is, without masks.
+    """
+    if len(populations) == 1:
+        return populations[0]
     train = pool([(p.train_images, p.train_responses) for p in populations])
     validation = pool([(p.validation_images, p.validation_responses) for p in populations])
     trials = None
@@ -185,32 +206,44 @@ NORMALIZATIONS = {
 }
 
 
-def normalize(population, inputs="standard", responses="none"):
+def normalize(population, inputs="standard", responses="none", own_statistics=False):
     """A population with images and responses rescaled, statistics from the training part alone.
 
     Arguments: inputs, one of NORMALIZATIONS; responses, 'none', 'unit_deviation' (overall), or 'neuron_deviation' (each
-    neuron by its own). Returns float32 arrays; pixels that never change become 0. Raises ConfigError for an unknown
-    name and for training images that are all the same.
+    neuron by its own); own_statistics, whether validation images and responses are rescaled by their own statistics in
+    place of the training part's. Returns float32 arrays; pixels that never change become 0. Raises ConfigError for an
+    unknown name and for images that are all the same.
     """
     if inputs not in NORMALIZATIONS:
         raise ConfigError(f"input normalization is {inputs!r}; choose one of {', '.join(NORMALIZATIONS)}.")
     if responses not in RESPONSE_SCALES:
         raise ConfigError(f"response normalization is {responses!r}; choose one of {', '.join(RESPONSE_SCALES)}.")
-    scale = RESPONSE_SCALES[responses](population.train_responses, population.train_mask)
-    offset, spread = NORMALIZATIONS[inputs](population.train_images)
+    scale = held_scale = RESPONSE_SCALES[responses](population.train_responses, population.train_mask)
+    statistics = held_statistics = _image_statistics(population.train_images, inputs, "training")
+    if own_statistics:
+        held_scale = RESPONSE_SCALES[responses](population.validation_responses, population.validation_mask)
+        held_statistics = _image_statistics(population.validation_images, inputs, "validation")
+
+    def rescaled(images, statistics):
+        return np.asarray((images - statistics[0]) / statistics[1], np.float32)
+
+    return population._replace(
+        train_images=rescaled(population.train_images, statistics),
+        validation_images=rescaled(population.validation_images, held_statistics),
+        train_responses=np.asarray(population.train_responses / scale, np.float32),
+        validation_responses=np.asarray(population.validation_responses / held_scale, np.float32),
+        trials=None if population.trials is None else population.trials / held_scale,
+    )
+
+
+def _image_statistics(images, inputs, label):
+    offset, spread = NORMALIZATIONS[inputs](images)
     if not np.any(np.asarray(spread) > 0):
         raise ConfigError(
-            "the training images do not vary, so that they cannot be normalized: look at training_inputs.npy, or set "
+            f"the {label} images do not vary, so that they cannot be normalized: look at {label}_inputs.npy, or set "
             "config.data.inputs to 'none'"
         )
-    spread = np.where(np.asarray(spread) > 0, spread, 1)
-    return population._replace(
-        train_images=np.asarray((population.train_images - offset) / spread, np.float32),
-        validation_images=np.asarray((population.validation_images - offset) / spread, np.float32),
-        train_responses=np.asarray(population.train_responses / scale, np.float32),
-        validation_responses=np.asarray(population.validation_responses / scale, np.float32),
-        trials=None if population.trials is None else population.trials / scale,
-    )
+    return offset, np.where(np.asarray(spread) > 0, spread, 1)
 
 
 def _measured_deviation(responses, mask, axis):

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from runtime.config import ConfigError, did_you_mean, flatten
-from v1models import data, losses
+from v1models import data, losses, teacher
+from v1models.describe import layer_groups, layer_size
 from v1models.layers import KINDS
 from v1models.metrics import pearson
 from v1models.ndn3.regime import numpy_orders
@@ -41,6 +42,7 @@ class Experiment(NamedTuple):
     stopping: Any  # Data that early stopping looks at, or None
     validation: Data
     trials: Any  # (T, m, N) or None
+    compared: Any  # {name: (training, validation responses)} that a taught population is compared with, or {}
     truth: Any  # what a simulation knows (`simulation.Truth`), else None
     truth_correlation: Any  # (N,), correlation of the true rates with the validation responses, simulated data only
     offset: Any  # an image x enters the network as (x − offset) / scale
@@ -49,8 +51,8 @@ class Experiment(NamedTuple):
     seeds: tuple
 
 
-def load_population(config):
-    """The population of `config.data`, as recorded.
+def load_recordings(config):
+    """The populations of all regions of `config.data`, as recorded, one by one.
 
     Arguments: config, with `data.source`: 'regions' of a folder in the layout of data.py, or 'simulated'; a folder in
     `data.dir` means 'regions'. Raises ConfigError for an unknown source or missing files.
@@ -64,14 +66,19 @@ def load_population(config):
             f"in --config.data.dir=./Data. It comes from {data.SUPPLEMENT}"
         )
     if options.dir is not None:
-        return data.load_regions(options.dir, tuple(options.regions))
+        return data.load_each_region(options.dir, tuple(options.regions))
     simulated = dict(options.simulated.items())
     seed = simulated.pop("seed")
+
+    def one(region):
+        here = {name: data.of_region(v, region, f"config.data.simulated.{name}") for name, v in simulated.items()}
+        return _as_recorded(simulate(**here, seed=seed + region))
+
     try:
-        regions = [_as_recorded(simulate(**simulated, seed=seed + region)) for region in options.regions]
+        return [one(region) for region in options.regions]
     except ConfigError as error:
-        raise ConfigError(f"config.data.simulated: {error}") from None
-    return regions[0] if len(regions) == 1 else data.pool_populations(regions)
+        text = str(error)
+        raise ConfigError(text if text.startswith("config.") else f"config.data.simulated: {text}") from None
 
 
 def _as_recorded(population):
@@ -88,12 +95,8 @@ def read_experiment(configs):
     Raises ConfigError naming the field that does not fit.
     """
     config = configs[0]
-    raw = load_population(config)
-    if config.data.inner_split:
-        # Choices are made on held-out training rows, never on the validation set.
-        raw = data.split_training(raw, config.data.inner_split, seed=config.data.split_seed)
-    offset, scale = _image_scale(config, raw)
-    population = data.normalize(raw, config.data.inputs, config.data.responses)
+    raw, population, (offset, scale) = _populations(config)
+    population, compared = teacher.teach(config, population)
     trained, held_out = population, None
     if config.stopping.enabled:
         trained = data.split_training(population, config.stopping.fraction, seed=config.data.split_seed + 1)
@@ -114,6 +117,7 @@ def read_experiment(configs):
         ),
         _rows(population.validation_images, population.validation_responses, population.validation_mask, rates),
         population.trials,
+        compared,
         raw.truth,
         _truth_correlation(raw, config),
         offset,
@@ -121,6 +125,28 @@ def read_experiment(configs):
         _plan(config, len(configs)),
         tuple(config.seeds),
     )  # fmt: skip
+
+
+def _populations(config):
+    """The population as recorded, as the network sees it, and (offset, scale) from the one to the other's images."""
+    recordings, options = load_recordings(config), config.data
+    raw = data.pool_populations(recordings)
+    if options.inputs not in data.NORMALIZATIONS:
+        known = did_you_mean(options.inputs, data.NORMALIZATIONS)
+        raise ConfigError(f"config.data.inputs is '{options.inputs}'{known}")
+    normalized = None
+    if options.own_statistics:
+        normalized = data.pool_populations(
+            [data.normalize(one, options.inputs, options.responses, own_statistics=True) for one in recordings]
+        )
+    if options.inner_split:
+        # Choices are made on held-out training rows, never on the validation set.
+        raw = data.split_training(raw, options.inner_split, seed=options.split_seed)
+        if normalized is not None:
+            normalized = data.split_training(normalized, options.inner_split, seed=options.split_seed)
+    if normalized is None:
+        normalized = data.normalize(raw, options.inputs, options.responses)
+    return raw, normalized, data.NORMALIZATIONS[options.inputs](np.asarray(raw.train_images, np.float64))
 
 
 def mean_rate_start(config, experiment):
@@ -139,6 +165,8 @@ def shared_program(config):
 
 def _is_number(field):
     parts = field.split(".")
+    if parts[0] == "origin":
+        return True
     parts = parts[2:] if parts[0] == "alternatives" else parts[1:] if parts[0] == "model" else []
     return field in NUMBERS or "penalties" in parts[1:] or parts[1:] == ["dropout"]
 
@@ -146,14 +174,6 @@ def _is_number(field):
 def _rows(images, responses, mask, rates):
     arrays = (images, responses, mask, rates)
     return Data(*(None if array is None else jnp.asarray(array, jnp.float32) for array in arrays))
-
-
-def _image_scale(config, raw):
-    if config.data.inputs not in data.NORMALIZATIONS:
-        raise ConfigError(
-            f"config.data.inputs is '{config.data.inputs}'{did_you_mean(config.data.inputs, data.NORMALIZATIONS)}"
-        )
-    return data.NORMALIZATIONS[config.data.inputs](np.asarray(raw.train_images, np.float64))
 
 
 def _mean_rates(config, population, trained):
@@ -170,25 +190,10 @@ def _mean_rates(config, population, trained):
 
 
 def _truth_correlation(raw, config):
-    # A pooled population keeps no truth, and an inner split validates on single trials.
-    if raw.truth is None or config.data.inner_split:
+    # A pooled population keeps no truth, an inner split validates on single trials, a teacher's responses are others.
+    if raw.truth is None or config.data.inner_split or config.data.teacher.run:
         return None
     return pearson(raw.truth.validation_rates, raw.validation_responses)
-
-
-def _layer_groups(config):
-    model = config.model
-    if model.use:
-        if model.use not in config.alternatives:
-            raise ConfigError(f"config.model.use is '{model.use}'{did_you_mean(model.use, config.alternatives)}")
-        model = config.alternatives[model.use]
-    names = [f"layer{index}" for index in range(len([name for name in model if name.startswith("layer")]))]
-    missing = [name for name in names if name not in model]
-    if missing or not names:
-        raise ConfigError(
-            f"config.model numbers its layers layer0, layer1, … without a gap; {missing or 'none'} is missing"
-        )
-    return [(name, model[name]) for name in names]
 
 
 def _layer(name, group, neurons, used):
@@ -198,14 +203,14 @@ def _layer(name, group, neurons, used):
     if kind not in KINDS:
         raise ConfigError(f"config.model.{name}.kind is '{kind}'{did_you_mean(kind, KINDS)}")
     if "fraction" in options:
-        fraction = options.pop("fraction")
+        fraction, group_size = options.pop("fraction"), layer_size(group, neurons)
         if (fraction is None) == (options["features"] is None):
             raise ConfigError(
                 f"config.model.{name} needs one of features (now {options['features']}) and fraction, of the neurons "
                 f"(now {fraction}); set the other to none"
             )
         if fraction is not None:
-            options["features"] = max(int(fraction * neurons), 1)
+            options["features"] = group_size
     penalties = dict(options.pop("penalties").items()) if "penalties" in options else {}
     options["penalties"] = {penalty: strength for penalty, strength in penalties.items() if penalty in used}
     try:
@@ -219,7 +224,7 @@ def network_specifications(configs, image_shape, neurons):
 
     A penalty that one of them uses is part of all, with strength 0 where it is off. Raises ConfigError naming a field.
     """
-    groups = [_layer_groups(config) for config in configs]
+    groups = [layer_groups(config) for config in configs]
     used = [
         {
             penalty
@@ -284,6 +289,8 @@ def _plan(config, instances):
             orders=numpy_orders(tuple(config.seeds) * instances) if options.numpy_orders else orders_from_keys,
             members_at_once=options.members_at_once,
             checkpoint_every=options.checkpoint_every,
+            log_first=options.log_first,
+            score_with_dropout=options.score_with_dropout,
         )
     except ConfigError as error:
         raise ConfigError(f"config.fit: {error}") from None

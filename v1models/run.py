@@ -9,6 +9,7 @@
     results.csv             one row a seed; neurons.csv: one a seed and neuron; history.csv: one a seed and logged epoch
     percentiles.csv         the 50th, 90th and 10th percentile over seeds, and of the mean over seeds' predictions
     ensemble.csv            that mean prediction's score, one row a neuron
+    teacher.csv             correlation with noisy, clean and recorded responses, where a teacher gave the responses
     ceilings.csv            what could be reached: noise ceilings of every neuron, where there are repeats
     filters.npz             weights of the best seed as the forward pass uses them, for figures
     centres.npz             true and fitted centers of difference-of-Gaussians units, simulated data only
@@ -37,10 +38,12 @@ from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, Progress
 from v1models import interpret, metrics, recovery, saved
 from v1models.experiment import mean_rate_start, read_experiment, shared_program
+from v1models.ndn3 import regime
 from v1models.network import Network
 from v1models.training import StoppedError, fit, stack_hypers, start_members
 
-MAY_CHANGE = ("log", "data.dir", "published")
+MAY_CHANGE = ("log", "data.dir", "published", "origin")
+CHUNK = 50  # images predicted at once where there are many
 PERCENTILES = ("p50", "p90", "p10")
 FINISHED = "finished.json"
 
@@ -85,7 +88,7 @@ def train_together(configs, folders) -> list[dict[str, Any]]:
 def run_fit(config, experiment, folders, checkpoints, stop):
     """Fit all instances and seeds, writing their percentiles at logged epochs."""
     count, plan = len(experiment.seeds), experiment.plan
-    members = start_members(experiment.trainer, experiment.seeds, len(folders), mean_rate_start(config, experiment))
+    members = first_members(config, experiment, len(folders))
     hyper = stack_hypers(list(experiment.hypers), count)
     saved = checkpoints.steps()
     if saved:
@@ -111,6 +114,20 @@ def run_fit(config, experiment, folders, checkpoints, stop):
         finally:
             for writer in writers:
                 writer.close()
+
+
+def first_members(config, experiment, instances):
+    """Members before training, from the config's law of initial values."""
+    if not config.fit.numpy_starts:
+        return start_members(experiment.trainer, experiment.seeds, instances, mean_rate_start(config, experiment))
+    network = experiment.specs[0]
+    if config.model.mean_rate_bias or any(layer.batch_norm for layer in network.layers):
+        raise ConfigError(
+            "config.fit.numpy_starts draws all values as NDN3 does, which has neither batch normalization nor biases "
+            "from mean rates; set it to False, or those"
+        )
+    members = regime.start_members(experiment.trainer, network, experiment.seeds)
+    return jax.tree.map(lambda leaf: jnp.concatenate([leaf] * instances), members)
 
 
 def check_instances(folder, count):
@@ -156,8 +173,12 @@ def write_results(config, experiment, index, result, folder):
     pd.DataFrame({"neuron": np.arange(len(ensemble)), "correlation": ensemble}).to_csv(
         folder / "ensemble.csv", index=False
     )
+    training = training_scores(config, experiment, result, predictions, folder)
     summary = saved.percentile_table(pd.read_csv(folder / "results.csv", dtype={"instance": str}))
     summary["ensemble"] = ensemble.mean()
+    if training is not None:
+        summary["training"] = np.median(training)
+        print(f"{folder.name}: mean training correlation {np.median(training):.3f}, median over seeds")
     if experiment.truth_correlation is not None:
         summary["true_rates"] = experiment.truth_correlation.mean()
     best = int(np.argmax(np.where(result.diverged, -np.inf, result.correlations.mean(1))))
@@ -180,6 +201,53 @@ def write_results(config, experiment, index, result, folder):
     # Written last: a folder that has it is whole.
     write_json(folder / FINISHED, done, indent=2)
     return done
+
+
+def training_scores(config, experiment, result, predictions, folder):
+    """Write how members do on the training images too, where the config asks for it.
+
+    Adds the column training_correlation to results.csv; with a teacher, writes teacher.csv: seed, images (training or
+    validation), responses (noisy, clean or recorded), correlation, each a mean over neurons. Arguments: predictions of
+    the validation images, (S, m, N). Returns the training correlations (S,), or None.
+    """
+    if not config.fit.score_training:
+        return None
+    train, seen = experiment.train, predict_in_chunks(experiment, result.members)
+    scores = metrics.pearson(seen, train.responses, train.mask).mean(-1)
+    results = pd.read_csv(folder / "results.csv", dtype={"instance": str})
+    results.assign(training_correlation=scores).to_csv(folder / "results.csv", index=False)
+    rows = []
+    for name, targets in experiment.compared.items():
+        parts = zip(
+            ("training", "validation"),
+            (seen, predictions),
+            targets,
+            (train.mask, experiment.validation.mask),
+            strict=True,
+        )
+        for images, predicted, target, mask in parts:
+            correlations = metrics.pearson(predicted, target, mask).mean(-1)
+            rows += [
+                {"seed": seed, "images": images, "responses": name, "correlation": correlation}
+                for seed, correlation in zip(experiment.seeds, correlations, strict=True)
+            ]
+    if rows:
+        pd.DataFrame(rows).to_csv(folder / "teacher.csv", index=False)
+    return scores
+
+
+def predict_in_chunks(experiment, members):
+    """Predictions of the training images, (S, n, N), a few images at a time: convolutions of many take much memory."""
+    images = experiment.train.images
+    count = len(images)
+    padded = jnp.concatenate([images, jnp.zeros((-count % CHUNK, *images.shape[1:]), images.dtype)])
+
+    def predict(member, chunks):
+        return jax.lax.map(lambda chunk: experiment.trainer.predict(member, chunk), chunks)
+
+    chunks = padded.reshape(-1, CHUNK, *images.shape[1:])
+    found = np.asarray(jax.jit(jax.vmap(predict, in_axes=(0, None)))(members, chunks))
+    return found.reshape(len(found), -1, found.shape[-1])[:, :count]
 
 
 def save_member(config, experiment, spec, member, folder):

@@ -71,6 +71,8 @@ class Plan:
       orders: how rows are ordered, see `Orders`.
       members_at_once: most members in one program (see `side_by_side`).
       checkpoint_every: logged epochs between two checkpoints.
+      log_first: whether members are scored after the first epoch too.
+      score_with_dropout: whether scores are taken under a random mask.
     """
 
     epochs: int
@@ -79,6 +81,8 @@ class Plan:
     orders: Orders = orders_from_keys
     members_at_once: int | None = None
     checkpoint_every: int = 1
+    log_first: bool = False
+    score_with_dropout: bool = False
 
     def __post_init__(self):
         if min(self.epochs, self.log_every, self.checkpoint_every) < 1:
@@ -92,7 +96,8 @@ class Plan:
     @property
     def log_epochs(self):
         """Epochs after which members are scored; the last one always."""
-        return [min(epoch + self.log_every, self.epochs) for epoch in range(0, self.epochs, self.log_every)]
+        epochs = [min(epoch + self.log_every, self.epochs) for epoch in range(0, self.epochs, self.log_every)]
+        return [1, *epochs] if self.log_first and epochs[0] > 1 else epochs
 
 
 class StoppedError(Exception):
@@ -283,11 +288,17 @@ def fit(trainer, members, hyper, data, validation, plan, stopping_data=None, che
         )
     run = side_by_side(trainer.epochs, (0, 0, None, 0), plan.members_at_once)
 
-    def score(member, part):
-        predictions = trainer.predict(member, part.images)
-        return trainer.loss(member, part), pearson_on_device(predictions, part.responses, part.mask)
+    masked = plan.score_with_dropout and bool(hyper.dropout)
 
-    evaluate = side_by_side(score, (0, None), plan.members_at_once)
+    def score(member, numbers, part):
+        predictions = trainer.sample(member, numbers, part.images) if masked else trainer.predict(member, part.images)
+        return trainer.loss_of(predictions, part), pearson_on_device(predictions, part.responses, part.mask)
+
+    scored = side_by_side(score, (0, 0, None), plan.members_at_once)
+
+    def evaluate(members, part):
+        return scored(members, hyper, part)
+
     draw_orders = plan.orders(rows)
     state = initial_state(members, plan)
     if checkpoints is not None and checkpoints.steps():

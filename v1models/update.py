@@ -166,7 +166,9 @@ class Trainer(NamedTuple):
     update: Callable  # (member, hyper, data, rows (b,)) -> (Member, UpdateInfo)
     epochs: Callable  # (member, hyper, data, orders (E, n)) -> (Member, UpdateInfo averaged over each epoch, (E,))
     predict: Callable  # (member, images) -> (n, N)
+    sample: Callable  # (member, hyper, images) -> (n, N), under the dropout masks of the member's present step
     loss: Callable  # (member, data) -> scalar, unpenalized, over all rows
+    loss_of: Callable  # (predictions (n, N), data) -> scalar, likewise
 
 
 def default_hyper(spec: NetworkSpec, learning_rate: float) -> Hyper:
@@ -232,10 +234,20 @@ def make_trainer(network: Network, options: Optimization) -> Trainer:
         variables = {"params": member.params, **({"batch_stats": member.batch_stats} if member.batch_stats else {})}
         return network.apply(variables, images)
 
-    def loss(member: Member, data: Data) -> jax.Array:
-        return loss_function(predict(member, data.images), data.responses, data.mask, data.mean_rates)
+    def sample(member: Member, hyper: Hyper, images: jax.Array) -> jax.Array:
+        variables = {"params": member.params, **({"batch_stats": member.batch_stats} if member.batch_stats else {})}
+        # A stream of its own: masks of a score say nothing about those of the next update.
+        key = jax.random.fold_in(jax.random.fold_in(member.key, member.step), 1)
+        options = {"train": True, "dropout": hyper.dropout, "rngs": {"dropout": key}, "mutable": ["batch_stats"]}
+        return network.apply(variables, images, **options)[0]
 
-    return Trainer(init, start, update, epochs, predict, loss)
+    def loss_of(predictions: jax.Array, data: Data) -> jax.Array:
+        return loss_function(predictions, data.responses, data.mask, data.mean_rates)
+
+    def loss(member: Member, data: Data) -> jax.Array:
+        return loss_of(predict(member, data.images), data)
+
+    return Trainer(init, start, update, epochs, predict, sample, loss, loss_of)
 
 
 def random_orders(keys: jax.Array, first_epoch: int, epochs: int, rows: int) -> jax.Array:

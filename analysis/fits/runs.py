@@ -84,6 +84,10 @@ def seed_scores(workdir) -> pd.DataFrame:
     columns = {}
     for name, folder in run_folders(workdir).items():
         results = pd.read_csv(folder / "results.csv", dtype={"instance": str})
+        # A seed that was given twice is two rows: repeatability is then what is looked at.
+        again = results.groupby("seed").cumcount()
+        if again.any():
+            results["seed"] = results["seed"].astype(str) + again.map(lambda time: f" ({time + 1})")
         columns[name] = results.set_index("seed")["validation_correlation"]
     return pd.DataFrame(columns)
 

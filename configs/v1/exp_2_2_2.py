@@ -2,46 +2,47 @@
 
     python launch.py --config=configs/v1/exp_2_2_2.py --config.data.dir=./Data
 
-As 2.2.1 with a factorized hidden layer, of l1 or l2 .01, .1 or 1, its feature vectors of unit norm; 10 seeds,
-5000 epochs.
-Published, region 1, the best (50th, 90th, 10th percentile over seeds): .474 .499 .461.  The number of hidden units, .2
-of the neurons, is chosen here.
+Thesis: ex:2.2.2 (bs4_exp5, runs 0 to 71).  As 2.2.1 with a factorized hidden layer (.2 of the neurons, feature vectors
+of norm 1) under l1, l2 of .01, .1, 1; 10 seeds, 5000 epochs.
+Without `:ndn3` all arrays share the training statistics and draws are JAX's own (suite.py), and the hidden l2 acts:
+the script's never did (its key stood twice), so that `:ndn3` leaves it out, and the score of run 64 stands beside ours
+there alone.
+Published, region 1 (50th, 90th, 10th percentile over seeds): run 61 .474 .499 .461, at its best epoch .494 .51 .462;
+13 .388 .402 .196; 64 .393 .425 .369.
 Time, estimated and not measured: days on 2 cores; meant for a GPU or a cluster.
 """
 
 from ml_collections import ConfigDict
 
-from configs.v1.suite import choose, dense, set_layers
+from configs.v1.experiments import HIDDEN, convolved, filters, loop, numbered, penalties, published, without_effect
+from configs.v1.suite import choose, ndn3, set_layers
 
 
 def get_config(preset: str = "thesis") -> ConfigDict:
     """Experiment 2.2.2; presets thesis, quick and ndn3."""
-    return choose(preset, define)
+    return choose(preset, define, ndn3=as_published)
 
 
-def define(config: ConfigDict) -> None:
-    set_layers(
-        config,
-        dense("Convolution", features=9, width=7, stride=4),
-        dense("Factorized", fraction=0.2, normalization="features"),
-        dense(fraction=1.0, penalties={"l2": 0.1}),
-    )
-    config.sweep.runs = tuple(
-        (
-            f"width{width}_{name}_{strength:g}",
-            (
-                ("model.layer0.width", width),
-                ("model.layer0.stride", (width + 1) // 2),
-                (f"model.layer1.penalties.{name}", strength),
-            ),
-        )
-        for width in (3, 7, 15)
-        for name in ("l1", "l2")
-        for strength in (0.01, 0.1, 1.0)
-    )
-    config.sweep.grid = (
-        ("model.layer0.features", (9, 30), "filters"),
-        ("model.layer0.penalties.d2x", (0.01, 0.1)),
-    )
+PUBLISHED = {13: (0.388, 0.402, 0.196), 61: (0.474, 0.499, 0.461)}
+
+
+def define(config: ConfigDict, numbers: dict = PUBLISHED) -> None:
+    set_layers(config, *convolved("Factorized"))
     config.fit.members_at_once = 40
-    config.sweep.published_best = (0.474, 0.499, 0.461)
+    published(config, "2.2.2", "bs4_exp5", "")
+    numbered(
+        config,
+        "bs4_exp5",
+        *filters("model.layer0", (3, 7, 15), (9, 30)),
+        loop("d2x", (0.01, 0.1), "model.layer0.penalties.d2x"),
+        penalties(("l1", "l2"), (0.01, 0.1, 1.0), HIDDEN),
+        published=numbers,
+    )
+
+
+def as_published(config: ConfigDict) -> None:
+    """The peculiarities, with a hidden l2 that does nothing: its three strengths are one model."""
+    config.sweep.runs = ()
+    define(config, PUBLISHED | {64: (0.393, 0.425, 0.369)})
+    ndn3(config)
+    without_effect(config, f"{HIDDEN}.penalties.l2")

@@ -1,19 +1,24 @@
 """All fields of a config for models of V1, and the parts that experiments are put together from.
 
-    python launch.py --config=configs/v1/bl4.py                          the config as published
+    python launch.py --config=configs/v1/bl4.py                          the experiment as one would do it today
+    python launch.py --config=configs/v1/bl4.py:ndn3                     as published, with all peculiarities
     python launch.py --config=configs/v1/bl4.py:quick                    shortened: two minutes on 2 cores
+    python launch.py --config=configs/v1/bl4.py:ndn3+quick               presets can be joined
     python launch.py --config=configs/v1/bl4.py --config.data.dir=./Data recorded data in place of simulated data
-    python launch.py --config=configs/v1/bl4.py:ndn3                     with the training peculiarities of NDN3
+    python launch.py --config=configs/v1/bl4.py --describe               what it would train (=json: for programs)
 
-Without `--config.data.dir` a population is simulated, so every config runs anywhere.  The folder holds region1,
-region2 and region3 of the supplement of Antolík et al. (2016), or any recording in that layout.  Any field can be
-changed on the command line, `--config.model.layer2.penalties.l2=0.5` for example.
+Without `--config.data.dir` a population of the recording's size is simulated, so every config runs anywhere.  The
+folder holds region1, region2 and region3 of the supplement of Antolík et al. (2016), or any recording in that layout.
+Any field can be changed on the command line, `--config.model.layer2.penalties.l2=0.5` for example.  What experiments
+share is in `experiments.py`; docs/v1_suite.md lists them all and what `:ndn3` changes.
 """
 
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 from ml_collections import ConfigDict
+from ml_collections.config_dict import FieldReference
 
 from runtime.config import select_preset
 from runtime.fields import optional, per_layer
@@ -36,18 +41,26 @@ def base() -> ConfigDict:
     config.data.responses = "none"  # none, unit_deviation or neuron_deviation
     config.data.inner_split = 0.0  # fraction of training rows to score on in place of the validation set
     config.data.split_seed = 0
+    config.data.own_statistics = False  # each array of each region normalized by its own statistics, before pooling
     config.data.simulated = ConfigDict()
-    config.data.simulated.neurons = 103
+    config.data.simulated.neurons = per_region(103, 55, 102)
     config.data.simulated.size = 31  # pixels
-    config.data.simulated.train_images = 1800
+    config.data.simulated.train_images = per_region(1800, 1260, 1800)
     config.data.simulated.validation_images = 50
-    config.data.simulated.repeats = 10
+    config.data.simulated.repeats = per_region(10, 8, 12)
     config.data.simulated.kind = "center_surround"  # center_surround, energy or mixed
     config.data.simulated.noise = "poisson"  # poisson or gamma
     config.data.simulated.mean_rate = 2.0
     config.data.simulated.units = 9
     config.data.simulated.hidden = 0.2  # hidden units between these and the neurons, a fraction of the neurons
     config.data.simulated.seed = 0  # region k is simulated from seed + k
+    config.data.teacher = ConfigDict()  # a fitted model whose noisy predictions stand in place of the responses
+    config.data.teacher.run = optional(str)  # its run folder
+    config.data.teacher.member = 14  # seed of the fit to take from there
+    config.data.teacher.noise = 0.5  # c: the noise on a prediction g has the variance c² g
+    config.data.teacher.scored = "noisy"  # validation responses: noisy (mean of 3 draws) or clean
+    config.data.teacher.minimum = "subtracted"  # the smallest response of an array is subtracted from it, or added
+    config.data.teacher.seed = 14  # of the noise
 
     config.model = ConfigDict()
     config.model.use = ""  # name of a group of `alternatives` whose layers stand in place of these
@@ -79,6 +92,10 @@ def base() -> ConfigDict:
     config.fit.checkpoint_every = 5  # scores between two checkpoints
     config.fit.members_at_once = optional(int)  # networks in one program; lower it where memory is short
     config.fit.numpy_orders = False  # order rows as NDN3 does: RandomState(seed).permutation
+    config.fit.numpy_starts = False  # draw initial values as NDN3 does, from RandomState(seed)
+    config.fit.log_first = False  # score after the first epoch too
+    config.fit.score_with_dropout = False  # scores of networks with dropout are taken under a random mask
+    config.fit.score_training = False  # correlation with the training responses, at the end
 
     config.stopping = ConfigDict()
     config.stopping.enabled = False
@@ -91,6 +108,13 @@ def base() -> ConfigDict:
     config.log = ConfigDict()
     config.log.keep = 2  # latest checkpoints kept
     config.log.neurons_shown = 6  # neurons whose preferred images are searched for at the end
+
+    config.origin = ConfigDict()  # where the experiment was published; nothing is computed from it
+    config.origin.experiment = ""  # number in the thesis
+    config.origin.script = ""
+    config.origin.log_name = ""
+    config.origin.run = optional(int)  # number of the run there
+    config.origin.without_effect = ()  # ((layer, penalty, strength), …) that the script gave and that did nothing
 
     config.published = ()  # percentiles 50, 90, 10 of the mean validation correlation, to stand beside ours
     config.sweep = ConfigDict()
@@ -160,33 +184,63 @@ def best_baseline(config: ConfigDict) -> None:
     set_layers(config, *hsm_layers(l2=0.1))
 
 
+def per_region(*values: int) -> FieldReference:
+    """A field that holds one number for all regions or a tuple with one for each."""
+    return FieldReference(tuple(values), field_type=(int, tuple))
+
+
+def layer_groups(config: ConfigDict) -> list[ConfigDict]:
+    """The groups of all layers, those of alternatives among them."""
+    models = (config.model, *config.alternatives.values())
+    return [group for model in models for group in model.values() if isinstance(group, ConfigDict)]
+
+
 def quick(config: ConfigDict) -> None:
     """Small and short enough to look at: 3 seeds, 200 epochs, 24 simulated neurons that see 600 images."""
     config.seeds = (0, 1, 2)
     config.fit.update({"epochs": 200, "log_every": 20})
     config.data.simulated.update({"neurons": 24, "train_images": 600})
+    # Whatever a sweep says about the length of its runs gives way too.
+    length = ("fit.epochs", "fit.log_every", "seeds")
+    config.sweep.runs = tuple(
+        (name, tuple((field, value) for field, value in changes if field not in length))
+        for name, changes in config.sweep.runs
+    )
 
 
 def ndn3(config: ConfigDict) -> None:
-    """The training peculiarities of the NDN3 revision behind the published numbers, as far as a config can say them.
+    """Every peculiarity of the published experiments, under which a fit is NDN3's number by number.
 
-    Its initial values and its layers' further quirks are in v1models/ndn3/adapter.py.
+    Arrays and regions normalized by their own statistics; numpy's initial values and row orders; TensorFlow 1's
+    epsilon; Poisson rates over all rows, validation rows and masked zeros among them; bounds of (1, 25) on variances of
+    full-image Gaussians and 2 added to their initial y centers; one dropout mask a unit for the whole batch, drawn
+    again for every score; kernels wider than their input. The first epoch is logged.
     """
+    config.data.own_statistics = True
+    config.data.teacher.minimum = "added"
     config.optimization.update({"epsilon_before_correction": True, "rates_over_all_rows": True})
-    config.fit.numpy_orders = True
-    for model in (config.model, *config.alternatives.values()):
-        for group in model.values():
-            if isinstance(group, ConfigDict) and "initial_y_offset" in group:
-                group.initial_y_offset = 2.0
+    config.fit.update({"numpy_orders": True, "numpy_starts": True, "log_first": True, "score_with_dropout": True})
+    side = float(config.data.simulated.size)
+    bounds = ((float(np.finfo(np.float64).eps), 10.0), (1.0, 25.0), (2.0, side - 2), (2.0, side - 2))
+    for group in layer_groups(config):
+        if "initial_y_offset" in group:
+            group.initial_y_offset = 2.0
+        if group.kind == "DifferenceOfGaussians":
+            group.bounds = bounds
+        if "cropped" in group:
+            group.cropped = False
+        group.dropout_mask = "unit"
 
 
 def choose(preset: str, define: Callable[[ConfigDict], None], **presets: Callable[[ConfigDict], None]) -> ConfigDict:
-    """The config that `define` makes of the base, under a preset: thesis (as it is), quick, ndn3 or one more."""
-    change = select_preset(preset, {"thesis": None, "quick": quick, "ndn3": ndn3, **presets})
+    """The config that `define` makes of the base, under presets joined by '+': thesis (as it is), quick, ndn3, more."""
+    known = {"thesis": None, "quick": quick, "ndn3": ndn3, **presets}
+    changes = [select_preset(name, known) for name in preset.split("+")]
     config = base()
     define(config)
-    if change is not None:
-        change(config)
+    for change in changes:
+        if change is not None:
+            change(config)
     return config
 
 
