@@ -4,7 +4,8 @@
 # make bench      runs every benchmark and appends its JSON lines to benchmarks/results
 # make clean      removes the environment and all caches; runs stay
 #
-# The first target called makes the environment .venv by itself, and again whenever requirements change.
+# The first target called makes the environment .venv by itself, and again whenever requirements change. The project is
+# installed in it (editable), so that its Python imports nrf and v1models from any folder.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -44,7 +45,7 @@ clean:
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): requirements.txt requirements-dev.txt
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@for candidate in $(PYTHONS); do \
 	  if $$candidate -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
 	    python=$$candidate; break; \
@@ -56,7 +57,7 @@ $(STAMP): requirements.txt requirements-dev.txt
 	fi; \
 	echo "Making $(VENV) with $$($$python --version)."; \
 	$$python -m venv --clear $(VENV) && \
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt || { \
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt -e . || { \
 	  echo "The packages of requirements.txt and requirements-dev.txt could not be installed: see pip's message" \
 	    "above; without network access install them from a mirror and run make again." >&2; exit 1; \
 	}

@@ -4,10 +4,15 @@
   that need it skip without it; under continuous integration (`CI=true`) such a skip fails the run whenever the folder
   is there after all.
 * JAX runs on one CPU device. A test of several devices starts a subprocess with its own `XLA_FLAGS`.
-* Compiled programs are kept in `.cache/jax`, so that a second run of the suite does not compile again.
+* XLA compiles without optimisation: tests run many programs once, and compiling takes most of their time.
+* Compiled programs are kept in `.cache/jax`, so that a second run of the suite does not compile again. In memory they
+  are kept for the tests of one file only.
 """
 
+import ctypes
+import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +23,8 @@ NO_SHARED = "no folder of reference data beside the repository (../shared)"
 
 # JAX reads its environment once, when first imported: pytest loads this file before any test module.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=1"
+QUICK_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=1 {QUICK_COMPILE}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -48,6 +54,19 @@ class SharedFolderGuard:
 
 def pytest_configure(config):
     config.pluginmanager.register(SharedFolderGuard(SHARED, os.environ.get("CI") == "true"), "shared-folder-guard")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_one_file():
+    """Frees the compiled programs of a file after its last test: those of all files together take gigabytes."""
+    yield
+    if "jax" not in sys.modules:
+        return
+    sys.modules["jax"].clear_caches()
+    gc.collect()
+    # What was freed goes back to the system only when glibc is asked for it.
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

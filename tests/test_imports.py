@@ -31,10 +31,12 @@ OPTIONAL = {"torch"}
 LONGEST = 400
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "stuff"}
 
+NOT_OURS = ("runs", "build", "__pycache__")
+
 FILES = sorted(
     path.relative_to(REPOSITORY)
     for path in REPOSITORY.rglob("*.py")
-    if not any(part.startswith(".") or part in ("runs", "__pycache__") for part in path.relative_to(REPOSITORY).parts)
+    if not any(part.startswith(".") or part in NOT_OURS for part in path.relative_to(REPOSITORY).parts)
 )
 
 

@@ -9,7 +9,6 @@ from flax import linen as nn
 from v1models.convolution import convolve, max_pool
 
 
-@pytest.mark.parametrize("channels", [1, 3, 9])
 @pytest.mark.parametrize(
     ("kernel", "strides", "dilation", "padding"),
     [
@@ -21,36 +20,53 @@ from v1models.convolution import convolve, max_pool
         ((1, 7), (1, 4), 1, "SAME"),
     ],
 )
-def test_products_are_the_convolution(channels, kernel, strides, dilation, padding):
-    keys = jax.random.split(jax.random.key(0), 3)
-    activity = jax.random.normal(keys[0], (2, 9, 11, channels))
-    weights = jax.random.normal(keys[1], (*kernel, channels, 4))
-    results = []
-    for as_products in (True, False):
+def test_products_are_the_convolution(kernel, strides, dilation, padding):
+    draw = np.random.default_rng(0)
+    inputs = {
+        channels: [draw.normal(size=shape) for shape in ((2, 9, 11, channels), (*kernel, channels, 4))]
+        for channels in (1, 3, 9)
+    }
 
-        def run(activity, weights, as_products=as_products):
+    def value_and_derivatives(activity, weights, as_products):
+        def run(activity, weights):
             return convolve(activity, weights, strides, dilation, padding, as_products)
 
         value, pull = jax.vjp(run, activity, weights)
-        results.append((value, *pull(jax.random.normal(keys[2], value.shape))))
-    for found, expected in zip(*results, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        return value, *pull(jnp.cos(jnp.arange(value.size, dtype=value.dtype)).reshape(value.shape))
+
+    @jax.jit
+    def both(inputs):
+        return [[value_and_derivatives(*pair, how) for pair in inputs.values()] for how in (True, False)]
+
+    found, expected = both(jax.tree.map(jnp.float32, inputs))
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_many_networks_at_once_are_each_by_itself():
-    keys = jax.random.split(jax.random.key(1), 2)
-    activity, weights = jax.random.normal(keys[0], (3, 2, 6, 6, 1)), jax.random.normal(keys[1], (3, 3, 3, 1, 2))
-    together = jax.vmap(lambda a, w: convolve(a, w, (1, 1), 1, "SAME", True))(activity, weights)
+    draw = np.random.default_rng(1)
+    activity, weights = (jnp.float32(draw.normal(size=size)) for size in ((3, 2, 6, 6, 1), (3, 3, 3, 1, 2)))
+    together = jax.jit(jax.vmap(lambda a, w: convolve(a, w, (1, 1), 1, "SAME", True)))(activity, weights)
+    one = jax.jit(lambda a, w: convolve(a, w, (1, 1), 1, "SAME", False))
     for index in range(3):
-        alone = convolve(activity[index], weights[index], (1, 1), 1, "SAME", False)
+        alone = one(activity[index], weights[index])
         np.testing.assert_allclose(together[index], alone, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("size", "side"), [((6, 9), 3), ((5, 7), 2), ((4, 4), 3), ((3, 3), 5)])
 def test_pooling_takes_the_largest(size, side):
-    activity = jax.random.normal(jax.random.key(2), (2, *size, 3))
-    expected = nn.max_pool(activity, (side, side), strides=(side, side), padding="SAME")
-    np.testing.assert_array_equal(max_pool(activity, side), expected)
-    ours = jax.grad(lambda x: jnp.sum(jnp.square(max_pool(x, side))))(activity)
-    theirs = jax.grad(lambda x: jnp.sum(jnp.square(nn.max_pool(x, (side, side), (side, side), "SAME"))))(activity)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    def square_sum(pool, x):
+        return jnp.sum(jnp.square(pool(x, side)))
+
+    def theirs(x, side):
+        return nn.max_pool(x, (side, side), strides=(side, side), padding="SAME")
+
+    @jax.jit
+    def both(x):
+        values = max_pool(x, side), theirs(x, side)
+        return values, [jax.grad(lambda x, pool=pool: square_sum(pool, x))(x) for pool in (max_pool, theirs)]
+
+    activity = jnp.float32(np.random.default_rng(2).normal(size=(2, *size, 3)))
+    (value, expected), (slope, expected_slope) = both(activity)
+    np.testing.assert_array_equal(value, expected)
+    np.testing.assert_allclose(slope, expected_slope, rtol=1e-6)
