@@ -66,6 +66,15 @@ def diagnose(config, workdir, flags) -> None:
     print(f"numbers in {workdir / 'diagnostics.json'}")
 
 
+def score(config, workdir, flags) -> None:
+    """Judge the trained model as a density of images, beside simple models."""
+    from nrf.score.scorecard import score as run
+
+    table = run(config, workdir)
+    if len(table):
+        print(table.T.round(3).to_string(), f"\ntable and figure in {workdir / 'score'}")
+
+
 def fit(config, workdir, flags) -> bool:
     """Fit models of V1: one run, or all runs of a sweep; returns whether they came to an end."""
     from v1models.experiment import shared_program
@@ -118,7 +127,8 @@ def describe(config, form: str) -> str:
 
 # Stages of each package, and those that run where --stages does not say otherwise.
 STAGES = {
-    "nrf": {"train": train, "visualise": visualise, "record": record, "analyse": analyse, "diagnose": diagnose},
+    "nrf": {"train": train, "visualise": visualise, "record": record, "analyse": analyse, "diagnose": diagnose,
+            "score": score},
     "v1models": {"train": fit, "report": report},
     "known": {"record": record_known, "analyse": analyse},
     "leaderboard": {"train": compare, "report": show},
@@ -136,7 +146,7 @@ def main(arguments: list[str]) -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="launch.py", description=__doc__, formatter_class=raw)
     parser.add_argument("--workdir", type=pathlib.Path, help="run folder (default: runs/ and the config's name)")
-    parser.add_argument("--stages", help="train, visualise, record, analyse, diagnose; or train, report")
+    parser.add_argument("--stages", help="train, visualise, record, analyse, diagnose, score; or train, report")
     parser.add_argument("--executor", default="local", help=f"where a sweep's runs go: {', '.join(OPTIONS)}")
     parser.add_argument("--executor-options", default="", help="KEY=VALUE,… of the executor, see runtime/executors.py")
     parser.add_argument("--describe", nargs="?", const="table", choices=("table", "json"), help="say what would run")

@@ -105,7 +105,7 @@ def base() -> ConfigDict:
     config.log.keep = number(2, at_least=1)  # latest checkpoints kept, beside the best
 
     config.visualise, config.record, config.diagnose = visualisation(), recording(), diagnosis()
-    config.analyse = analysis()
+    config.score, config.analyse = scoring(), analysis()
     return config
 
 
@@ -143,8 +143,14 @@ def recording() -> ConfigDict:
     config.num_images = number(16, at_least=1)
     config.patch = number(1, at_least=0)  # pixels around the centre whose traces are kept
     config.batch_steps = number(100, at_least=1)  # steps of the batch means behind the corrected tests
-    config.prediction = ConfigDict(  # from the curvature at the mean states, for contrast_and_angle; angles 0 for none
-        {"angles": 4, "chains": 1, "settle": 100, "steps": 400, "lanczos": 48}
+    config.prediction = ConfigDict(  # from the curvature at the mean states, for contrast_and_angle
+        {
+            "angles": number(4, at_least=0),  # of the set; 0 for no prediction
+            "chains": number(1, at_least=1),  # a stimulus
+            "settle": number(100, at_least=0),  # steps before those that are averaged
+            "steps": number(400, at_least=2),
+            "lanczos": number(48, at_least=2),  # iterations
+        }
     )
     config.movie = number(1, at_least=0)  # stimuli filmed
     config.movie_every = number(5, at_least=1)
@@ -184,6 +190,29 @@ def diagnosis() -> ConfigDict:
     config.units = number(16, at_least=1)  # per layer, whose traces are examined
     config.images = number(64, at_least=1)
     config.others = ()  # further image sets, as in data.name
+    return config
+
+
+def scoring() -> ConfigDict:
+    """Stage `score`: log likelihood, restoration and detection beside simple models of images."""
+    config = ConfigDict()
+    config.temperature = optional(float, above=0)  # of the law judged; None for the sampler's
+    config.images = number(64, at_least=2)  # held-out patches
+    config.patches = number(20000, at_least=10)  # training patches that the simple models are fitted to, at most
+    config.chains = number(64, at_least=2)  # annealed for log Z
+    config.equilibrate = number(1000, at_least=2)  # steps of the model's own sampler behind the reverse chains' starts
+    config.anneal = number(600, at_least=1)  # moves between base and model
+    config.image_chains = number(2, at_least=1)  # annealed for each image
+    config.image_anneal = number(100, at_least=1)
+    config.leapfrog = number(3, at_least=1)  # gradients of a move
+    config.block = number(32, at_least=1)  # images annealed together
+    config.noise_levels = (10.0, 25.0, 50.0)  # of denoising, standard deviations in 8-bit grey levels
+    config.hole = number(6, at_least=1)  # side of the square to fill in, pixels; seen around it at the least noise
+    config.restore = number(200, at_least=1)  # moves averaged
+    config.digits = optional(str)  # a further set of outliers, as in data.name
+    config.mixture = number(200, at_least=1)  # Gaussians of the mixture
+    config.mixture_updates = number(10, at_least=2)
+    config.ica_updates = number(1500, at_least=1)
     return config
 
 

@@ -35,7 +35,7 @@ from nrf.phases import make_gradient_fn
 from nrf.protocols import make_protocol
 from nrf.samplers.base import GradientFn, Position
 from nrf.trained import QUICKLY, Trained, read_trained, start_states
-from runtime.config import ConfigError, RunError
+from runtime.config import RunError
 from runtime.files import write_json
 from runtime.images import ImageSet, load_images
 
@@ -335,14 +335,8 @@ def predict_recording(config: ConfigDict, workdir: str | pathlib.Path) -> pathli
     Args:
         config: of the run.
         workdir: run folder with a trained model.
-
-    Raises:
-        ConfigError: fields that cannot be used.
     """
     settings = config.record.prediction
-    for field, bound in {"angles": 0, "chains": 1, "settle": 0, "steps": 2, "lanczos": 2}.items():
-        if settings[field] < bound:
-            raise ConfigError(f"config.record.prediction.{field} is {settings[field]}; it must be at least {bound}")
     if EXPERIMENT not in config.record.experiments or settings.angles == 0:
         return None
     trained = read_trained(config, workdir)

@@ -32,7 +32,7 @@ from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, NonFiniteError, Progress, check_finite, read_metrics
 
 # What may differ when a run goes on: how long it is, how much of it is written down, and what is done afterwards.
-MAY_CHANGE = ("train.updates", "log", "data.dir", "visualise", "record", "diagnose", "analyse")
+MAY_CHANGE = ("train.updates", "log", "data.dir", "visualise", "record", "diagnose", "score", "analyse")
 SHEET = 64  # images on a sample sheet
 
 

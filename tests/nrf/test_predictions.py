@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from nrf import predictions
-from runtime.config import ConfigError
 from tests.nrf.trained_run import make_run, tiny_config
 
 SETS = {"contrast_and_angle": {"contrasts": 2, "angles": 2}}
@@ -37,6 +36,3 @@ def test_stage_predicts_each_contrast_of_every_layer_recorded(tmp_path, capsys):
         predictions.read_geometry(langevin, (4, 2))
     without = tiny_config(record={"sets": SETS, "experiments": ("observe",)})
     assert predictions.predict_recording(without, folder) is None
-    wrong = tiny_config(record={"prediction": {"angles": 1, "chains": 0, "settle": 1, "steps": 2, "lanczos": 2}})
-    with pytest.raises(ConfigError, match="record.prediction.chains is 0; it must be at least 1"):
-        predictions.predict_recording(wrong, folder)

@@ -35,6 +35,11 @@ STAGES = {
         "layer": None, "compat": False, "level": 0.05, "surrogates": 19, "resamples": 200, "calibrate_at": None,
         "calibrate_hertz": 40.0,
     },
+    "score": {
+        "temperature": None, "images": 6, "patches": 60, "chains": 8, "equilibrate": 20, "anneal": 8, "image_chains": 2,
+        "image_anneal": 6, "leapfrog": 2, "block": 4, "noise_levels": (20.0, 60.0), "hole": 3, "restore": 20,
+        "digits": None, "mixture": 3, "mixture_updates": 2, "ica_updates": 5,
+    },
     "diagnose": {
         "chains": 4, "warmup": 40, "steps": 160, "thin": 2, "chunk": 20, "units": 3, "images": 12, "others": (),
     },

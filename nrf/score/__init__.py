@@ -1,0 +1,1 @@
+"""How good a model of images the field is: log likelihood, restoration and detection beside simple models."""
