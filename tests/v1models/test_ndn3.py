@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from v1models.layers import AddStreams, ChannelFilter, FactorizedConvolution, MultiplyStreams, PointReadout
+from v1models.ndn3 import NDNutils
 from v1models.ndn3 import adapter as ndn3
+from v1models.ndn3 import quirks as revisions
 from v1models.ndn3 import regime as ndn3_regime
 from v1models.ndn3 import weights as ndn3_weights
 from v1models.network import Network
@@ -16,14 +18,24 @@ from v1models.training import Plan, fit, orders_from_keys, stack_hypers, start_m
 from v1models.update import Data, default_hyper, make_trainer
 
 
+def _parameters(dims, sizes, kinds, activations="softplus", weights=None, biases=None, **entries):
+    """A dictionary as scripts make one: by NDN3's keywords, and by entries set afterwards."""
+    keywords = {"conv_filter_widths", "shift_spacing", "normalization", "reg_list", "ei_layers", "dilation"}
+    options = {name: entries.pop(name) for name in keywords & set(entries)}
+    params = NDNutils.ffnetwork_params(dims, sizes, kinds, activations, verbose=False, **options)
+    params |= {"weights_initializers": weights} if weights else {}
+    params |= {"biases_initializers": biases} if biases else {}
+    return params | entries
+
+
 def _hsm(**changes):
-    return ndn3.parameters(
+    return _parameters(
         [1, 31, 31],
         [9, 4, 20],
         ["diff_of_gaussians", "normal", "normal"],
         ["lin", "softplus", "softplus"],
-        weights_initializers=["random", "normal", "normal"],
-        biases_initializers="trunc_normal",
+        ["random", "normal", "normal"],
+        ["trunc_normal"] * 3,
         **changes,
     )
 
@@ -39,10 +51,9 @@ def test_arguments_become_the_dictionary_and_then_the_network():
 
 
 def test_layer_types_without_reference_arrays_are_translated():
-    base = {"act_funcs": "lin"}
-    build = lambda dims, sizes, kinds, **more: ndn3.network_from_parameters(  # noqa: E731
-        ndn3.parameters(dims, sizes, kinds, **base, **more)
-    ).layers[-1]
+    def build(dims, sizes, kinds, **more):
+        return ndn3.network_from_parameters(_parameters(dims, sizes, kinds, "lin", **more)).layers[-1]
+
     assert isinstance(build([2, 6, 6], [3], ["convsep"], conv_filter_widths=[3]), FactorizedConvolution)
     point = build([2, 6, 4], [2], ["conv_readout"], xy_out=[[(5, 1), (0, 3)]])
     assert isinstance(point, PointReadout)
@@ -69,27 +80,27 @@ def test_layer_types_without_reference_arrays_are_translated():
     ],
 )
 def test_dense_quirks_switch_one_thing_each(quirk, params, field, on, off):
-    assert getattr(ndn3.network_from_parameters(params, ndn3.NDN3).layers[1], field) == on
-    without = dataclasses.replace(ndn3.NDN3, **{quirk: False})
+    assert getattr(ndn3.network_from_parameters(params, revisions.NDN3).layers[1], field) == on
+    without = dataclasses.replace(revisions.NDN3, **{quirk: False})
     assert getattr(ndn3.network_from_parameters(params, without).layers[1], field) == off
 
 
 def test_variance_bounds_of_the_revisions():
     bounds = {
         name: ndn3.network_from_parameters(_hsm(), quirks).layers[0].bounds.variance
-        for name, quirks in (("older", ndn3.NDN3), ("suite", ndn3.NDN3_SUITE), ("none", ndn3.Quirks()))
+        for name, quirks in (("older", revisions.NDN3), ("suite", revisions.NDN3_SUITE), ("none", revisions.Quirks()))
     }
     assert bounds == {"older": (1, 25), "suite": (1, 0), "none": (1, 25)}
-    small = ndn3.parameters([1, 15, 15], [2], ["diff_of_gaussians"], "lin", weights_initializers="random")
-    assert ndn3.network_from_parameters(small, ndn3.NDN3).layers[0].bounds.variance == (1, 25)
-    assert ndn3.network_from_parameters(small, ndn3.Quirks()).layers[0].bounds.variance == (1, 12)
+    small = _parameters([1, 15, 15], [2], ["diff_of_gaussians"], "lin", ["random"])
+    assert ndn3.network_from_parameters(small, revisions.NDN3).layers[0].bounds.variance == (1, 25)
+    assert ndn3.network_from_parameters(small, revisions.Quirks()).layers[0].bounds.variance == (1, 12)
 
 
 def test_idle_penalties_are_accepted_only_by_the_quirk():
     params = _hsm(reg_list={"l2": [0.1, None, None]})
     assert not ndn3.network_from_parameters(params).layers[0].penalties
     with pytest.raises(ValueError, match="takes no penalty"):
-        ndn3.network_from_parameters(params, dataclasses.replace(ndn3.NDN3, idle_penalties_accepted=False))
+        ndn3.network_from_parameters(params, dataclasses.replace(revisions.NDN3, idle_penalties_accepted=False))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +122,7 @@ def test_dictionaries_that_cannot_be_followed_are_refused(change, message):
 
 
 def test_weights_go_there_and_back_and_wrong_shapes_are_named():
-    params = ndn3.parameters(
+    params = _parameters(
         [1, 9, 9],
         [3, 4, 5],
         ["conv", "sep", "normal"],
@@ -131,12 +142,12 @@ def test_weights_go_there_and_back_and_wrong_shapes_are_named():
 
 def test_a_whole_fit_in_the_regime_is_the_references_step_by_step_run():
     """`fit` with quirks on equals plain steps over RandomState orders; with quirks off it does not."""
-    params = ndn3.parameters([1, 4, 4], [3, 2], ["normal", "normal"], "softplus")
+    params = _parameters([1, 4, 4], [3, 2], ["normal", "normal"], "softplus")
     random = np.random.default_rng(0)
     images = jnp.asarray(random.standard_normal((11, 4, 4, 1)), jnp.float32)
     responses = jnp.asarray(random.poisson(1.0, (11, 2)), jnp.float32)
     results = {}
-    for name, quirks in (("on", ndn3.NDN3), ("off", ndn3.Quirks())):
+    for name, quirks in (("on", revisions.NDN3), ("off", revisions.Quirks())):
         spec = ndn3.network_from_parameters(params, quirks)
         trainer = make_trainer(Network(spec), ndn3_regime.optimization("poisson", 4, quirks))
         rates = ndn3_regime.poisson_rates(responses[:9], responses[9:], quirks=quirks)

@@ -55,16 +55,15 @@ def ffnetwork_params(
     for name, value in (("input_dims", input_dims), ("layer_sizes", layer_sizes), ("layer_types", layer_types)):
         if value is None:
             raise ConfigError(f"ffnetwork_params: {name} is missing.")
-    single = {"xstim_n": (xstim_n, (0, [0])), "ffnet_n": (ffnet_n, (None,)), "network_type": (network_type, ("normal",)),
-              "log_activations": (log_activations, (False,))}  # fmt: skip
-    for name, (value, supported) in single.items():
-        if value not in supported:
+    single = {"xstim_n": 0, "ffnet_n": None, "network_type": "normal", "log_activations": False, "time_expand": None}
+    given = {"xstim_n": xstim_n, "ffnet_n": ffnet_n, "network_type": network_type, "log_activations": log_activations,
+             "time_expand": time_expand if any(_as_list(time_expand, 1)) else None}  # fmt: skip
+    for name, value in given.items():
+        if value not in (single[name], [single[name]]):
             raise ConfigError(
-                f"ffnetwork_params: {name}={value!r} is not supported; only a single network on one stimulus is, "
-                f"{name}={supported[0]!r}."
+                f"ffnetwork_params: {name}={value!r} is not supported; only a single network on one static stimulus "
+                f"is, {name}={single[name]!r}."
             )
-    if any(_as_list(time_expand, 1) if time_expand is not None else ()):
-        raise ConfigError(f"ffnetwork_params: time_expand={time_expand!r} is not supported; stimuli are static.")
     count = len(layer_sizes)
     if count < 1 or len(layer_types) != count:
         raise ConfigError(f"ffnetwork_params: {len(layer_types)} layer_types for {count} layers; give one each.")

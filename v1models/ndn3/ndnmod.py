@@ -23,20 +23,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from runtime.config import ConfigError
+from runtime.files import write_arrays
 
 FORMAT = "v1models.ndn3 1"
 # NDN3's classes, whatever module they lay in when a file was written.
 CLASSES = {
     "NDN", "NDN3", "Network", "FFNetwork", "SideNetwork", "ScaffoldNetwork", "TemporalNetwork", "SpkNL_Network",
     "Layer", "ConvLayer", "SepLayer", "ConvSepLayer", "AddLayer", "MultLayer", "FilterLayer", "SpikeHistoryLayer",
-    "BiConvLayer", "ReadoutLayer", "ConvReadoutLayer", "DiffOfGaussiansLayer", "ConvDiffOfGaussiansLayer", "ConvXYLayer",
-    "LinScaleLayer", "LinearScaleLayer", "LinearScalingLayer", "GaborLayer", "HadiReadoutLayer", "SpkNL_Layer", "TLayer",
-    "CaTentLayer", "NoRollCaTentLayer", "Regularization", "SepRegularization", "UnitRegularization",
+    "BiConvLayer", "ReadoutLayer", "ConvReadoutLayer", "DiffOfGaussiansLayer", "ConvDiffOfGaussiansLayer",
+    "ConvXYLayer", "LinScaleLayer", "LinearScaleLayer", "LinearScalingLayer", "GaborLayer", "HadiReadoutLayer",
+    "SpkNL_Layer", "TLayer", "CaTentLayer", "NoRollCaTentLayer", "Regularization", "SepRegularization",
+    "UnitRegularization",
 }  # fmt: skip
 # Modules of NDN3: any other class in one of them becomes a record too.
 MODULES = {"NDN", "NDN3", "ffnetwork", "layer", "tlayer", "regularization", "network"}
 INERT_PACKAGES = ("tensorflow", "google.protobuf")
-ARRAY_KINDS = "biufc"
+ARRAY_KINDS = "biufcSU"
 
 
 class SavedModel(NamedTuple):
@@ -111,8 +113,6 @@ def _read_own(path):
 class Record:
     """An object of a class that is not here: its attributes in `fields`, and nothing that it could do."""
 
-    name = "Record"
-
     def __init__(self, *arguments: Any, **options: Any):
         self.fields: dict[str, Any] = {}
 
@@ -179,7 +179,10 @@ class _Array(Record):
 def _from_buffer(raw, kind, shape, order="C"):
     if isinstance(raw, str):  # written by Python 2
         raw = raw.encode("latin1")
-    return np.frombuffer(bytes(raw), kind.resolve()).reshape(tuple(int(size) for size in shape), order=order).copy()
+    size = tuple(int(length) for length in shape)
+    if not raw:
+        return np.zeros(size, kind.resolve())
+    return np.frombuffer(bytes(raw), kind.resolve()).reshape(size, order=order).copy()
 
 
 def _new_array(kind, shape, code):
@@ -208,15 +211,54 @@ def _reconstruct(cls, base=None, state=None):
     return cls()
 
 
+def _no_bytes(*arguments):
+    if arguments:
+        raise UnreadableError("bytes made of something else are refused.")
+    return b""
+
+
+def _dill_type(name):
+    if name not in _DILL_TYPES:
+        raise UnreadableError(f"it names the type {name!r}, which is refused.")
+    return _DILL_TYPES[name]
+
+
+def _dill_array(make, arguments, state, attributes=None):
+    # How dill writes every array: the call that makes an empty one, and its state.
+    array = make(*arguments) if isinstance(make, _Maker) else None
+    if not isinstance(array, _Array):
+        raise UnreadableError(f"an array made by {make!r} is refused.")
+    array.__setstate__(state)
+    return array
+
+
 def _new_object(cls, *arguments):
     return _reconstruct(cls)
+
+
+class _Maker:
+    """A function that a pickle may call and cannot change."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make):
+        self.make = make
+
+    def __call__(self, *arguments):
+        return self.make(*arguments)
+
+    def __setstate__(self, state):
+        raise UnreadableError("it gives a state to a function, which is refused.")
 
 
 class _Plain(Record):
     """Python's `object`, of which old pickles say that a class descends from it."""
 
 
+_DILL_TYPES = {"bytes": _Maker(_no_bytes), "object": _Plain}
 _NAMES: dict[tuple[str, str], Any] = {
+    ("builtins", "bytes"): _Maker(_no_bytes),
+    ("__builtin__", "bytes"): _Maker(_no_bytes),
     ("collections", "OrderedDict"): dict,
     ("builtins", "object"): _Plain,
     ("__builtin__", "object"): _Plain,
@@ -224,17 +266,21 @@ _NAMES: dict[tuple[str, str], Any] = {
     ("builtins", "frozenset"): frozenset,
     ("builtins", "slice"): slice,
     ("builtins", "complex"): complex,
-    ("_codecs", "encode"): _latin_bytes,
-    ("copyreg", "_reconstructor"): _reconstruct,
-    ("copy_reg", "_reconstructor"): _reconstruct,
-    ("copyreg", "__newobj__"): _new_object,
+    ("_codecs", "encode"): _Maker(_latin_bytes),
+    ("copyreg", "_reconstructor"): _Maker(_reconstruct),
+    ("copy_reg", "_reconstructor"): _Maker(_reconstruct),
+    ("copyreg", "__newobj__"): _Maker(_new_object),
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
+    **{("numpy", f"{kind}{bits}"): _Plain for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)},
 }
+for _dill in ("dill._dill", "dill.dill"):
+    _NAMES[_dill, "_create_array"] = _Maker(_dill_array)
+    _NAMES[_dill, "_load_type"] = _Maker(_dill_type)
 for _core in ("numpy.core", "numpy._core"):
-    _NAMES[f"{_core}.multiarray", "_reconstruct"] = _new_array
-    _NAMES[f"{_core}.multiarray", "scalar"] = _scalar
-    _NAMES[f"{_core}.numeric", "_frombuffer"] = _buffer_array
+    _NAMES[f"{_core}.multiarray", "_reconstruct"] = _Maker(_new_array)
+    _NAMES[f"{_core}.multiarray", "scalar"] = _Maker(_scalar)
+    _NAMES[f"{_core}.numeric", "_frombuffer"] = _Maker(_buffer_array)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -246,7 +292,7 @@ class _Unpickler(pickle.Unpickler):
         last, plain = module.rpartition(".")[2], name.isidentifier()
         inert = any(module == package or module.startswith(package + ".") for package in INERT_PACKAGES)
         if plain and (name in CLASSES or last in MODULES or inert):
-            return type(name, (Record,), {"name": f"{module}.{name}", "__slots__": ("fields",)})
+            return type(name, (Record,), {})
         raise UnreadableError(f"it names {module}.{name}, which is refused: only NDN3's objects and arrays are read.")
 
     def persistent_load(self, pid: Any) -> Any:

@@ -14,8 +14,9 @@ import numpy as np
 from runtime.config import ConfigError
 from v1models import losses
 from v1models.layers import DifferenceOfGaussians, LinearScale
-from v1models.ndn3.adapter import NDN3, Quirks, layer_entries, network_from_parameters
-from v1models.ndn3.weights import import_weights
+from v1models.ndn3.adapter import layer_entries, network_from_parameters
+from v1models.ndn3.quirks import NDN3, Quirks
+from v1models.ndn3.weights import Arrays, import_weights
 from v1models.specification import NetworkSpec
 from v1models.training import Orders
 from v1models.update import Member, Optimization, Trainer
@@ -130,12 +131,19 @@ def initial_values(
     return arrays
 
 
-def stored_values(params, arrays, quirks: Quirks = NDN3):
+def stored_values(params: Mapping[str, Any], arrays: Arrays, quirks: Quirks = NDN3) -> list[tuple[Any, Any]]:
     """What NDN3 writes back after a call of train: the constrained weights, from which a second call then starts.
 
     Dense and convolutional weights are clamped and, for any normalize_weights above 0, given unit columns; of a sep
-    layer each constrained or normalized factor is. Arguments: params, the parameter dictionary; arrays, one (weights,
-    biases) a layer as trained. Returns the same form.
+    layer each constrained or normalized factor is.
+
+    Args:
+      params: the parameter dictionary.
+      arrays: one (weights, biases) a layer as trained.
+      quirks: which of NDN3's peculiarities are kept.
+
+    Returns:
+      The same form as `arrays`.
     """
     network, stored = network_from_parameters(params, quirks), []
     for entry, layer, shape, (weights, biases) in zip(
@@ -144,11 +152,7 @@ def stored_values(params, arrays, quirks: Quirks = NDN3):
         if layer.penalty_family == "factorized":
             channels = layer.receptive_shape(shape)[2]
             factors = [
-                project(
-                    part,
-                    layer.positive in (name, "both"),
-                    int(layer.normalization in (name, "both")),
-                )
+                project(part, layer.positive in (name, "both"), int(layer.normalization in (name, "both")))
                 for name, part in (("features", weights[:channels]), ("mask", weights[channels:]))
             ]
             weights = np.concatenate(factors)
@@ -158,8 +162,8 @@ def stored_values(params, arrays, quirks: Quirks = NDN3):
     return stored
 
 
-def optimization(noise, batch_size, quirks: Quirks = NDN3, **adam):
-    """The `Optimization` of NDN3's training, as far as the quirks ask. adam: beta1, beta2, epsilon."""
+def optimization(noise: str, batch_size: int, quirks: Quirks = NDN3, **adam: float) -> Optimization:
+    """The `Optimization` of NDN3's training, as far as the quirks ask; adam: beta1, beta2, epsilon."""
     return Optimization(
         noise=noise,
         batch_size=batch_size,
@@ -170,12 +174,18 @@ def optimization(noise, batch_size, quirks: Quirks = NDN3, **adam):
     )
 
 
-def poisson_rates(train_responses, validation_responses, train_mask=None, validation_mask=None, quirks: Quirks = NDN3):
+def poisson_rates(
+    train_responses: jax.Array,
+    validation_responses: jax.Array,
+    train_mask: jax.Array | None = None,
+    validation_mask: jax.Array | None = None,
+    quirks: Quirks = NDN3,
+) -> jax.Array:
     """Mean rates that scale the Poisson loss, (N,): of training rows, or of all rows where the quirk asks for it."""
     if not quirks.rates_over_all_rows:
         return losses.mean_rates(train_responses, train_mask)
-    responses = np.concatenate([train_responses, validation_responses])
-    mask = None if train_mask is None else np.concatenate([train_mask, validation_mask])
+    responses = jnp.concatenate([train_responses, validation_responses])
+    mask = None if train_mask is None else jnp.concatenate([train_mask, validation_mask])
     return losses.mean_rates(responses, mask, over_measured=False)
 
 
@@ -231,20 +241,42 @@ def row_orders(
     return np.stack([random.permutation(train_rows) for _ in range(epochs)])
 
 
-def cost(noise, predictions, responses, mask=None, rates=None, batch_size=None):
-    """NDN3's `get_LL`: the unpenalized loss of all rows at once, or averaged over full batches in order (the rest left
-    out)."""
-    loss = losses.make_loss(noise, count_masked=True)
-    if batch_size is None:
-        return loss(predictions, responses, mask, rates)
-    starts = range(0, len(predictions) - batch_size + 1, batch_size)
-    parts = [slice(start, start + batch_size) for start in starts]
-    return sum(
+def cost(
+    noise: str,
+    predictions: jax.Array,
+    responses: jax.Array,
+    mask: jax.Array | None = None,
+    rates: jax.Array | None = None,
+    batch_size: int | None = None,
+    keep_last: bool = False,
+) -> jax.Array:
+    """NDN3's `get_LL`: the unpenalized loss of all rows at once, or its mean over batches in order.
+
+    Args:
+      noise: of the loss.
+      predictions, responses, mask: (B, N); rates: (N,), or None.
+      batch_size: rows of a batch, None for all.
+      keep_last: whether a short last batch counts as one more, or its rows are left out.
+    """
+    loss, rows = losses.make_loss(noise, count_masked=True), len(predictions)
+    size = rows if batch_size is None else batch_size
+    ends = rows if keep_last else rows - size + 1
+    parts = [slice(start, start + size) for start in range(0, ends, size)]
+    if not parts:
+        raise ConfigError(f"{rows} rows are fewer than one batch of {size}; give a smaller batch_size.")
+    costs = [
         loss(predictions[part], responses[part], None if mask is None else mask[part], rates) for part in parts
-    ) / len(parts)
+    ]
+    return sum(costs) / len(parts)
 
 
-def neuron_costs(noise, predictions, responses, mask=None, null_adjusted=False):
+def neuron_costs(
+    noise: str,
+    predictions: jax.Array,
+    responses: jax.Array,
+    mask: jax.Array | None = None,
+    null_adjusted: bool = False,
+) -> np.ndarray:
     """NDN3's `eval_models`: loss of each neuron over all rows, (N,).
 
     The divisor is max(Σ masked response, 1) for Poisson and Bernoulli, the number of measured rows for Gaussian. Null
