@@ -272,7 +272,9 @@ class NDN:
         np.random.seed(self.tf_seed)  # noqa: NPY002
 
     def _write(self, arrays):
-        self.networks = [FFNetwork([Layer(weights, biases) for weights, biases in arrays])]
+        # Copies: scripts may write into them.
+        pairs = ([None if part is None else np.array(part) for part in pair] for pair in arrays)
+        self.networks = [FFNetwork([Layer(*pair) for pair in pairs])]
 
     def _arrays(self):
         pairs = [(layer.weights, layer.biases) for layer in self.networks[0].layers]
