@@ -1,7 +1,7 @@
 """How good a model is, and how good one could be.
 
 Correlations are per neuron over images. Repeated presentations come as trials (T, n, N): T repeats of n images for N
-neurons, NaN where an image was shown less often (`stack_trials` builds that from ragged repeats). Single-trial noise
+neurons, NaN where an image was shown less often. Single-trial noise
 bounds every score; the ceilings here estimate the bound from the repeats alone.
 
 Sources: oracle correlation and FEV/FEVE, Cadena et al. (2019), PLoS Comput. Biol. 15(4): e1006897; signal power and
@@ -56,18 +56,6 @@ def percentiles_over_seeds(scores, percentiles=PUBLISHED_PERCENTILES):
     Arguments: scores (…, seeds). Returns (…, 3).
     """
     return np.moveaxis(np.percentile(np.asarray(scores, np.float64), percentiles, axis=-1), 0, -1)
-
-
-def stack_trials(repeats):
-    """Ragged repeats as one array: a list over images of (Tᵢ, N) becomes (max T, n, N) with NaN where there is none."""
-    repeats = [np.asarray(repeat, np.float64) for repeat in repeats]
-    neurons = {repeat.shape[1] for repeat in repeats}
-    if len(neurons) != 1:
-        raise ValueError(f"repeats have different numbers of neurons: {sorted(neurons)}.")
-    trials = np.full((max(map(len, repeats)), len(repeats), neurons.pop()), np.nan)
-    for image, repeat in enumerate(repeats):
-        trials[: len(repeat), image] = repeat
-    return trials
 
 
 def _trials(trials, least=2):
@@ -134,13 +122,6 @@ def correlation_ceiling(trials):
     return np.sqrt(np.maximum(reliability(trials), 0))
 
 
-def half_split_correlation(trials):
-    """Correlation of the mean of trials 0, 2, 4, … with the mean of trials 1, 3, 5, …, per neuron (N,)."""
-    trials, there = _trials(trials)
-    both = there[::2].any(0) & there[1::2].any(0)
-    return pearson(trial_average(trials[::2]), trial_average(trials[1::2]), both)
-
-
 def noise_variance(trials):
     """Trial-to-trial variance (unbiased) averaged over images shown more than once, per neuron (N,)."""
     trials, there = _trials(trials)
@@ -198,23 +179,6 @@ def normalized_correlation(predictions, trials):
     covariance = ((predictions - predictions.mean(0)) * (average - average.mean(0))).sum(0) / (len(average) - 1)
     spread = predictions.var(0, ddof=1) * power
     return np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), np.nan)
-
-
-def bits_per_spike(predictions, counts, mean_rates=None, mask=None):
-    """(L(p) − L(r̄)) / (Σr ln 2) with L(p) = Σ[r ln p − p], per neuron (N,): information beyond the mean rate.
-
-    Arguments: predictions, counts (n, N), in the same unit; mean_rates (N,), the null model, by default the mean of
-    counts; mask (n, N) or None. A neuron without spikes is NaN.
-    """
-    counts = np.asarray(counts, np.float64)
-    predictions = np.maximum(np.asarray(predictions, np.float64), 1e-12)
-    weight = np.ones_like(counts) if mask is None else np.asarray(mask, np.float64)
-    spikes = (weight * counts).sum(0)
-    if mean_rates is None:
-        mean_rates = spikes / np.maximum(weight.sum(0), 1)
-    null = np.broadcast_to(np.maximum(mean_rates, 1e-12), counts.shape)
-    gain = (weight * (counts * (np.log(predictions) - np.log(null)) - predictions + null)).sum(0)
-    return np.where(spikes > 0, gain / (np.where(spikes > 0, spikes, 1) * np.log(2)), np.nan)
 
 
 def poisson_null_cost(responses, mean_rates, offset=1e-6):

@@ -38,8 +38,6 @@ def test_percentiles_over_seeds_come_in_the_published_order():
 
 def test_ragged_repeats_equal_full_ones_where_nothing_is_missing():
     _, trials = _population(repeats=6)
-    ragged = metrics.stack_trials([trials[:, image] for image in range(trials.shape[1])])
-    np.testing.assert_array_equal(ragged, trials)
     missing = trials.copy()
     missing[4:, 10:] = np.nan
     for measure in (
@@ -83,15 +81,6 @@ def test_the_true_response_is_perfect_and_its_mean_explains_nothing():
     )
     flat = np.broadcast_to(trials.mean((0, 1)), expected.shape)
     np.testing.assert_allclose(metrics.explainable_variance_explained(flat, trials), 0, atol=0.02)
-
-
-def test_bits_per_spike():
-    counts = np.array([[0.0], [1.0], [0.0], [3.0]])
-    np.testing.assert_allclose(metrics.bits_per_spike(np.full((4, 1), 1.0), counts), 0, atol=1e-12)
-    better = metrics.bits_per_spike(np.array([[0.1], [1.0], [0.1], [2.8]]), counts)[0]
-    by_hand = (np.log(1.0) + 3 * np.log(2.8) - 4.0 + 4.0) / (4 * np.log(2))
-    np.testing.assert_allclose(better, by_hand)
-    assert np.isnan(metrics.bits_per_spike(np.ones((4, 1)), np.zeros((4, 1)))[0])
 
 
 def test_one_repeat_has_no_ceiling():
