@@ -1,12 +1,12 @@
 """How good a model is, and how good one could be.
 
 Correlations are per neuron over images. Repeated presentations come as trials (T, n, N): T repeats of n images for N
-neurons, NaN where an image was shown less often. Single-trial noise
-bounds every score; the ceilings here estimate the bound from the repeats alone.
+neurons, NaN where an image was shown less often. Single-trial noise bounds every score; the ceilings here estimate the
+bound from the repeats alone.
 
 Sources: oracle correlation and FEV/FEVE, Cadena et al. (2019), PLoS Comput. Biol. 15(4): e1006897; signal power and
-normalized correlation, Schoppe et al. (2016), Front. Comput. Neurosci. 10:10; bits per spike, Pillow et al. (2008),
-Nature 454:995; split-half reliability, Spearman (1910) and Brown (1910).
+normalized correlation, Schoppe et al. (2016), Front. Comput. Neurosci. 10:10; split-half reliability, Spearman (1910)
+and Brown (1910).
 """
 
 import itertools
