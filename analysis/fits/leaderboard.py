@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import pathlib
 
-import jinja2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from analysis.pages import render
 from runtime.config import ConfigError
 from runtime.files import write_figure, write_text
 
@@ -35,10 +35,8 @@ def write_page(workdir) -> pathlib.Path:
         figures.append(("learning.png", draw_learning(tables["learning"], folder), CAPTIONS["learning"]))
     if (folder / "exciting.npz").exists():
         figures.append(("exciting.png", draw_exciting(folder), CAPTIONS["exciting"]))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("leaderboard.html").render(
+    page = render(
+        "leaderboard.html",
         title=folder.name,
         recordings=list(dict.fromkeys(tables["leaderboard"]["recording"])),
         rows=board_rows(tables["leaderboard"]),
