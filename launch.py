@@ -111,6 +111,13 @@ def show(config, workdir, flags) -> None:
     print(write_page(workdir))
 
 
+def figures(config, workdir, flags) -> None:
+    """Figures of runs of several folders."""
+    from analysis.fits.comparison import draw_all
+
+    print(draw_all(config, workdir))
+
+
 def describe(config, form: str) -> str:
     """What a config would train, without computing: a table for people, or JSON lines."""
     from runtime.describe import as_json, as_table
@@ -132,12 +139,14 @@ STAGES = {
     "v1models": {"train": fit, "report": report},
     "known": {"record": record_known, "analyse": analyse},
     "leaderboard": {"train": compare, "report": show},
+    "figures": {"report": figures},
 }
 DEFAULT_STAGES = {
     "nrf": ["train"],
     "known": ["record", "analyse"],
     "v1models": ["train", "report"],
     "leaderboard": ["train", "report"],
+    "figures": ["report"],
 }
 
 
