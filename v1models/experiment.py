@@ -13,18 +13,19 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from runtime.config import ConfigError, did_you_mean, flatten
 from v1models import data, losses, teacher
 from v1models.describe import layer_groups, layer_size
 from v1models.layers import KINDS
 from v1models.metrics import pearson
-from v1models.ndn3.regime import numpy_orders
+from v1models.ndn3 import regime
 from v1models.network import Network
 from v1models.simulation import simulate
 from v1models.specification import NetworkSpec
-from v1models.training import Plan, Stopping, orders_from_keys
-from v1models.update import Data, Hyper, Optimization, Trainer, make_trainer
+from v1models.training import Plan, Stopping, orders_from_keys, start_members
+from v1models.update import Data, Hyper, Member, Optimization, Trainer, make_trainer
 
 SOURCES = ("simulated", "regions")
 RECORDED_WHITE = 255e-6
@@ -149,12 +150,28 @@ def _populations(config):
     return raw, normalized, data.NORMALIZATIONS[options.inputs](np.asarray(raw.train_images, np.float64))
 
 
-def mean_rate_start(config, experiment):
-    """Mean training responses (N,) that the last bias starts from, or None where the config does not ask for it."""
-    if not config.model.mean_rate_bias:
-        return None
-    train = experiment.train
-    return losses.mean_rates(train.responses, train.mask)
+def first_members(config: ConfigDict, experiment: Experiment, instances: int) -> Member:
+    """Members before training, (instances · seeds, …), with initial values as the config asks: ours or NDN3's.
+
+    Args:
+      config: the config of the fit.
+      experiment: what it describes.
+      instances: how many configs train together.
+
+    Raises:
+      ConfigError: NDN3's initial values together with something that NDN3 has not.
+    """
+    if not config.fit.numpy_starts:
+        train = experiment.train
+        rates = losses.mean_rates(train.responses, train.mask) if config.model.mean_rate_bias else None
+        return start_members(experiment.trainer, experiment.seeds, instances, rates)
+    network = experiment.specs[0]
+    if config.model.mean_rate_bias or any(layer.batch_norm for layer in network.layers):
+        raise ConfigError(
+            "config.fit.numpy_starts draws all values as NDN3 does, which has neither batch normalization nor biases "
+            "from mean rates; set it to False, or those"
+        )
+    return regime.start_members(experiment.trainer, network, experiment.seeds, instances)
 
 
 def shared_program(config):
@@ -286,7 +303,7 @@ def _plan(config, instances):
             epochs=options.epochs,
             log_every=options.log_every,
             stopping=stopping,
-            orders=numpy_orders(tuple(config.seeds) * instances) if options.numpy_orders else orders_from_keys,
+            orders=regime.numpy_orders(tuple(config.seeds) * instances) if options.numpy_orders else orders_from_keys,
             members_at_once=options.members_at_once,
             checkpoint_every=options.checkpoint_every,
             log_first=options.log_first,

@@ -29,18 +29,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from ml_collections import ConfigDict
 
 from runtime import devices
 from runtime.checkpoint import Checkpoints
-from runtime.config import ConfigError, RunError, check_same, save_config
+from runtime.config import ConfigError, RunError, check_same, read_config, save_config
 from runtime.files import write_arrays, write_json
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, Progress
 from v1models import interpret, metrics, recovery, saved
-from v1models.experiment import mean_rate_start, read_experiment, shared_program
-from v1models.ndn3 import regime
+from v1models.experiment import first_members, read_experiment, shared_program
 from v1models.network import Network
-from v1models.training import StoppedError, fit, stack_hypers, start_members
+from v1models.training import StoppedError, fit, stack_hypers
 
 MAY_CHANGE = ("log", "data.dir", "published", "origin")
 CHUNK = 50  # images predicted at once where there are many
@@ -63,9 +63,9 @@ def train_together(configs, folders) -> list[dict[str, Any]]:
     if len({shared_program(config) for config in configs}) != 1:
         raise ConfigError("these configs need programs of their own: they differ in more than penalties and rates")
     finished = [read_finished(folder) for folder in folders]
-    for config, folder in zip(configs, folders, strict=True):
+    for config, folder, done in zip(configs, folders, finished, strict=True):
         if (folder / "config.json").exists():
-            check_same(config, folder, MAY_CHANGE)
+            check_folder(config, folder, done is not None)
     if all(finished):
         return finished
     devices.set_matmul_precision(configs[0].precision)
@@ -83,6 +83,17 @@ def train_together(configs, folders) -> list[dict[str, Any]]:
         write_results(config, experiment, index, slice_result(result, index, len(experiment.seeds)), folder)
         for index, (config, folder) in enumerate(zip(configs, folders, strict=True))
     ]
+
+
+def check_folder(config: ConfigDict, folder: pathlib.Path, finished: bool) -> None:
+    """Raises a `ConfigError` where a folder was begun under another config, or by a version with other field names."""
+    if "optimisation" not in read_config(folder):
+        check_same(config, folder, MAY_CHANGE)
+    elif not finished:
+        raise ConfigError(
+            f"the run in {folder} was begun by a version whose config says 'optimisation' where this one says "
+            "'optimization'; its results are read as before, but train on in a new folder"
+        )
 
 
 def run_fit(config, experiment, folders, checkpoints, stop):
@@ -114,20 +125,6 @@ def run_fit(config, experiment, folders, checkpoints, stop):
         finally:
             for writer in writers:
                 writer.close()
-
-
-def first_members(config, experiment, instances):
-    """Members before training, from the config's law of initial values."""
-    if not config.fit.numpy_starts:
-        return start_members(experiment.trainer, experiment.seeds, instances, mean_rate_start(config, experiment))
-    network = experiment.specs[0]
-    if config.model.mean_rate_bias or any(layer.batch_norm for layer in network.layers):
-        raise ConfigError(
-            "config.fit.numpy_starts draws all values as NDN3 does, which has neither batch normalization nor biases "
-            "from mean rates; set it to False, or those"
-        )
-    members = regime.start_members(experiment.trainer, network, experiment.seeds)
-    return jax.tree.map(lambda leaf: jnp.concatenate([leaf] * instances), members)
 
 
 def check_instances(folder, count):

@@ -1,6 +1,7 @@
 """The NDN3 adapter: its parameter dictionaries, quirks by name, and weights there and back."""
 
 import dataclasses
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -175,3 +176,9 @@ def test_a_whole_fit_in_the_regime_is_the_references_step_by_step_run():
     assert results["on"].step.tolist() == [6, 6]
     assert results["off"].step.tolist() == [9, 9]
     assert not np.allclose(results["off"].params["layer1"]["kernel"], ours)
+
+
+def test_the_room_has_one_door():
+    package = pathlib.Path(__file__).resolve().parents[2] / "v1models"
+    outside = [path for path in package.rglob("*.py") if path.parent.name != "ndn3"]
+    assert [path.name for path in outside if "v1models.ndn3" in path.read_text()] == ["experiment.py"]

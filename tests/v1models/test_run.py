@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import v1models
 from runtime.checkpoint import read_tree
 from runtime.config import ConfigError, ReadRecorder, RunError, load_config
 from runtime.executors import make_executor
@@ -140,6 +142,24 @@ def test_a_polite_signal_ends_the_fit_at_the_next_score(tmp_path):
     output, _ = run.communicate(timeout=120)
     assert run.returncode == 0 and "the same command goes on from there" in output
     assert list((folder / "checkpoints").glob("step_*")) and not (folder / "finished.json").exists()
+
+
+def test_a_folder_with_the_field_names_of_earlier_versions_is_read_and_not_trained_on(finished, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(finished, old)
+    record = json.loads((old / "config.json").read_text())
+    record["config"]["optimisation"] = record["config"].pop("optimization")
+    (old / "config.json").write_text(json.dumps(record))
+    model = json.loads((old / "model.json").read_text())
+    for layer in model["network"]["layers"]:
+        layer["bias_initialiser"] = layer.pop("bias_initializer", "zeros")
+    (old / "model.json").write_text(json.dumps(model))
+    images = np.ones((3, 144))
+    np.testing.assert_array_equal(v1models.load(old).predict(images), v1models.load(finished).predict(images))
+    assert train(tiny(), old) == train(tiny(), finished)
+    (old / "finished.json").unlink()
+    with pytest.raises(ConfigError, match="'optimization'; its results are read as before"):
+        train(tiny(), old)
 
 
 def test_a_fit_goes_on_only_with_the_config_it_began_with(finished):

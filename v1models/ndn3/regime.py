@@ -34,6 +34,8 @@ class Draw(NamedTuple):
     biases: str  # NDN3's name
     clamped: bool = False
     mode: int = 0  # normalize_weights
+    weight_scale: float = STANDARD_DEVIATION
+    bias_scale: float = STANDARD_DEVIATION
 
 
 def draws_of_parameters(params: Mapping[str, Any]) -> list[Draw]:
@@ -56,17 +58,19 @@ def draws_of_network(network: NetworkSpec) -> list[Draw]:
         weights = getattr(layer, "weight_initializer", "random")
         mode = NORM_MODES.get(getattr(layer, "normalization", "none"), 0)
         clamped = layer.constrained_positive
-        draws.append(Draw(WEIGHT_NAMES.get(weights, weights), layer.bias_initializer, clamped, mode))
+        scales = getattr(layer, "weight_scale", STANDARD_DEVIATION), layer.bias_scale
+        draws.append(Draw(WEIGHT_NAMES.get(weights, weights), layer.bias_initializer, clamped, mode, *scales))
     return draws
 
 
-def _draw(random, name, shape, of_weights, where):
+def _draw(random, draw, shape, of_weights, where):
+    name, scale = (draw.weights, draw.weight_scale) if of_weights else (draw.biases, draw.bias_scale)
     if name == "zeros":
         return np.zeros(shape)
     if name == "ones" and of_weights:
         return np.ones(shape)
     if name in ("normal", "trunc_normal"):
-        values = random.normal(size=shape, scale=STANDARD_DEVIATION)
+        values = random.normal(size=shape, scale=scale)
         return np.abs(values) if of_weights and name == "trunc_normal" else values
     raise ConfigError(f"{where}: {'weights' if of_weights else 'biases'} initializer {name!r} is not one of NDN3's.")
 
@@ -119,14 +123,14 @@ def initial_values(
         where, biases_shape = f"layer {index}", (1, int(np.prod(layer.bias_shape(shape))))
         shapes = list(layer.parameter_shapes(shape).values())
         if isinstance(layer, LinearScale):
-            weights, biases = np.ones(1), _draw(random, draw.biases, biases_shape, False, where)
+            weights, biases = np.ones(1), _draw(random, draw, biases_shape, False, where)
         elif isinstance(layer, DifferenceOfGaussians):
-            biases = _draw(random, draw.biases, biases_shape, False, where)
+            biases = _draw(random, draw, biases_shape, False, where)
             weights = _draw_gaussians(random, layer, shape, draw.weights)
         else:
             size = (sum(int(np.prod(part[:-1])) for part in shapes), shapes[0][-1])
-            weights = project(_draw(random, draw.weights, size, True, where), draw.clamped, draw.mode)
-            biases = _draw(random, draw.biases, biases_shape, False, where)
+            weights = project(_draw(random, draw, size, True, where), draw.clamped, draw.mode)
+            biases = _draw(random, draw, biases_shape, False, where)
         arrays.append((weights.astype(np.float32), biases.astype(np.float32)))
     return arrays
 
@@ -189,15 +193,12 @@ def poisson_rates(
     return losses.mean_rates(responses, mask, over_measured=False)
 
 
-def start_members(
-    trainer: Trainer, network: NetworkSpec, seeds: Sequence[int], draws: Sequence[Draw] | None = None
-) -> Member:
-    """Members with a leading axis, one a seed, from NDN3's initial values; draws as for `initial_values`."""
+def start_members(trainer: Trainer, network: NetworkSpec, seeds: Sequence[int], instances: int = 1) -> Member:
+    """Members with a leading axis, instance after instance, each with every seed, from NDN3's initial values."""
     members = [
-        trainer.start(import_weights(network, initial_values(network, seed, draws)), jax.random.key(seed))
-        for seed in seeds
+        trainer.start(import_weights(network, initial_values(network, seed)), jax.random.key(seed)) for seed in seeds
     ]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves * instances), *members)
 
 
 def numpy_orders(seeds: Sequence[int]) -> Orders:
