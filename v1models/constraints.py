@@ -9,6 +9,9 @@ max(w, 0) or w/‖w‖. Two consequences matter for exact comparisons between pr
   from the array library.
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 
 from runtime.config import ConfigError
@@ -19,7 +22,7 @@ NORMALIZATIONS = ("none", "unit", "cap", "frobenius", "frobenius_unscaled_penalt
 SQUARED_NORM_FLOOR = 1e-12
 
 
-def clamp_non_negative(weights, gradient_at_zero=1.0):
+def clamp_non_negative(weights: jax.Array, gradient_at_zero: float = 1.0) -> jax.Array:
     """max(w, 0), with the derivative at w = 0 chosen.
 
     Arguments: weights, any shape; gradient_at_zero, 1 (a weight at the border can come back) or 0 (it stays).
@@ -28,7 +31,7 @@ def clamp_non_negative(weights, gradient_at_zero=1.0):
     return jnp.where(inside, weights, jnp.zeros_like(weights))
 
 
-def clip_with_open_border(values, lower, upper):
+def clip_with_open_border(values: jax.Array, lower: float | jax.Array, upper: float | jax.Array) -> jax.Array:
     """max(min(v, upper), lower), with derivative 1 inside *and* at the bounds and 0 outside.
 
     When the bounds cross (lower > upper) every value becomes `lower`.
@@ -38,14 +41,14 @@ def clip_with_open_border(values, lower, upper):
     return jnp.where(below_upper < lower, jnp.full_like(values, lower), below_upper)
 
 
-def unit_columns(weights, axis=0):
+def unit_columns(weights: jax.Array, axis: int | None = 0) -> jax.Array:
     """w / ‖w‖₂ along `axis`, one norm for each output."""
     squared = jnp.sum(jnp.square(weights), axis=axis, keepdims=True)
     floored = jnp.where(squared > SQUARED_NORM_FLOOR, squared, SQUARED_NORM_FLOOR)
     return weights / jnp.sqrt(floored)
 
 
-def normalize(weights, how):
+def normalize(weights: jax.Array, how: str) -> tuple[jax.Array, jax.Array]:
     """Normalize a weight matrix; returns (the weights used, the weights that penalties see).
 
     'none' w; 'unit' w/‖w‖ per output; 'cap' w/max(‖w‖, 1) per output; 'frobenius' N·w/‖w‖_F over the whole matrix,
@@ -68,6 +71,6 @@ def normalize(weights, how):
     raise ConfigError(f"normalization is {how!r}; choose one of {', '.join(NORMALIZATIONS)}.")
 
 
-def inhibitory_signs(features, inhibitory, dtype=jnp.float32):
+def inhibitory_signs(features: int, inhibitory: int, dtype: Any = jnp.float32) -> jax.Array:
     """(features,) of +1, the last `inhibitory` of them −1: outputs are multiplied by it after the activation."""
     return jnp.where(jnp.arange(features) < features - inhibitory, 1, -1).astype(dtype)

@@ -17,7 +17,14 @@ DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 FEW_CHANNELS = 8
 
 
-def convolve(activity, kernel, strides, dilation, padding, as_products=None):
+def convolve(
+    activity: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, int],
+    dilation: int,
+    padding: str,
+    as_products: bool | None = None,
+) -> jax.Array:
     """Cross-correlation y[b, i, j, n] = Σ x[b, i s + u d − p, j s + v d − q, c] w[u, v, c, n].
 
     Arguments: activity (B, H, W, C); kernel (h, w, C, N); strides, of rows and columns; dilation; padding, 'SAME' (as
@@ -50,7 +57,7 @@ def convolve(activity, kernel, strides, dilation, padding, as_products=None):
     return jnp.einsum("vubijc,uvcn->bijn", places, kernel)
 
 
-def max_pool(activity, side):
+def max_pool(activity: jax.Array, side: int) -> jax.Array:
     """Largest value in windows of side×side pixels that do not overlap; short windows at the end ('SAME').
 
     Arguments: activity (B, H, W, C). Returns (B, ⌈H/side⌉, ⌈W/side⌉, C). Equal largest values share the derivative.

@@ -12,6 +12,8 @@ which is the layout of the supplement of Antolík et al. (2016), PLoS Comput. Bi
 `region1`, `region2` and `region3`. A population that needs no file is in `simulation.py`.
 """
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,8 +43,14 @@ class Population(NamedTuple):
 
 
 def from_arrays(
-    train_images, train_responses, validation_images, validation_responses, trials=None, name="arrays", image_shape=None
-):
+    train_images: Any,
+    train_responses: Any,
+    validation_images: Any,
+    validation_responses: Any,
+    trials: Any = None,
+    name: str = "arrays",
+    image_shape: tuple[int, int] | None = None,
+) -> Population:
     """A population from plain arrays.
 
     Arguments: images (n, pixels), (n, rows, columns) or (n, rows, columns, channels); responses (n, N); trials (T, m,
@@ -96,7 +104,9 @@ def _images(array, label, image_shape):
     return array
 
 
-def load_folder(folder, image_shape=None, source=None):
+def load_folder(
+    folder: str | os.PathLike, image_shape: tuple[int, int] | None = None, source: str | None = None
+) -> Population:
     """A population from a folder of the layout above.
 
     Arguments: folder; image_shape, (rows, columns) of non-square images; source, where its files come from, for the
@@ -115,7 +125,7 @@ def load_folder(folder, image_shape=None, source=None):
     )
 
 
-def load_each_region(root="Data", regions=(1,)):
+def load_each_region(root: str | os.PathLike = "Data", regions: Sequence[int] = (1,)) -> list[Population]:
     """Regions of Antolík et al. (2016), one population each.
 
     Arguments: root, the folder that holds region1 …; regions, which. Raises as `load_folder`, and ConfigError for an
@@ -127,12 +137,12 @@ def load_each_region(root="Data", regions=(1,)):
     return [load_folder(Path(root) / REGION_FOLDERS[region], source=SUPPLEMENT) for region in regions]
 
 
-def load_regions(root="Data", regions=(1,)):
+def load_regions(root: str | os.PathLike = "Data", regions: Sequence[int] = (1,)) -> Population:
     """One region of Antolík et al. (2016), or several pooled with masks; arguments as `load_each_region`."""
     return pool_populations(load_each_region(root, regions))
 
 
-def of_region(value, region, field):
+def of_region(value: Any, region: int, field: str) -> Any:
     """A setting of one region: the one number for all, or the region's of a tuple with one for each of 1, 2, 3.
 
     Raises ConfigError, naming the field, where the tuple has none for it.
@@ -144,7 +154,7 @@ def of_region(value, region, field):
     return value[region - 1]
 
 
-def pool(recordings):
+def pool(recordings: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Several recordings as one: rows one after another, neurons side by side.
 
     Arguments: recordings, a list of (inputs (nᵢ, …), responses (nᵢ, Nᵢ)). Returns (inputs (Σn, …), responses (Σn, ΣN),
@@ -162,7 +172,7 @@ def pool(recordings):
     return inputs, pooled, mask
 
 
-def pool_populations(populations):
+def pool_populations(populations: Sequence[Population]) -> Population:
     """Populations side by side in neurons and one after another in rows, masked; trials, if all have them, likewise.
 
     One population is returned as it is, without masks.
@@ -206,7 +216,9 @@ NORMALIZATIONS = {
 }
 
 
-def normalize(population, inputs="standard", responses="none", own_statistics=False):
+def normalize(
+    population: Population, inputs: str = "standard", responses: str = "none", own_statistics: bool = False
+) -> Population:
     """A population with images and responses rescaled, statistics from the training part alone.
 
     Arguments: inputs, one of NORMALIZATIONS; responses, 'none', 'unit_deviation' (overall), or 'neuron_deviation' (each
@@ -261,7 +273,7 @@ RESPONSE_SCALES = {
 }
 
 
-def split_training(population, fraction, seed=0):
+def split_training(population: Population, fraction: float, seed: int = 0) -> Population:
     """Set aside a random part of the training rows: (population trained on the rest, population validated on that
     part).
 

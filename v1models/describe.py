@@ -7,8 +7,10 @@ normalization of the config. A layer may further have 'dropout' (probability to 
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from runtime.config import ConfigError, did_you_mean
 from runtime.sweeps import Run, expand, is_sweep
@@ -18,7 +20,7 @@ from v1models.layers import KINDS
 INPUTS = {"none": "raw", "million": "x1e6"}
 
 
-def describe(config):
+def describe(config: ConfigDict) -> dict[str, Any]:
     """One record a run, in order, with the keys of `runtime.describe.KEYS` and some for people.
 
     Raises ConfigError for a sweep that cannot be expanded or a folder of data without responses.
@@ -49,7 +51,7 @@ def _record(index, config):
     }
 
 
-def layer_groups(config):
+def layer_groups(config: ConfigDict) -> list[tuple[str, ConfigDict]]:
     """[(name, group)] of the layers of a config, those of the alternative that is in use; ConfigError for a gap."""
     model = config.model
     if model.use:
@@ -65,7 +67,7 @@ def layer_groups(config):
     return [(name, model[name]) for name in names]
 
 
-def neurons(config):
+def neurons(config: ConfigDict) -> int:
     """Number of neurons that a config's model predicts: of the recording's header, or as simulated."""
     data, total = config.data, 0
     for region in data.regions:
@@ -79,7 +81,7 @@ def neurons(config):
     return total
 
 
-def layer_size(group, count):
+def layer_size(group: ConfigDict, count: int) -> int:
     """Units of a layer of a population of `count` neurons: its features, or its fraction of them, at least 1."""
     if group.get("fraction") is not None:
         return max(int(group.fraction * count), 1)
@@ -90,7 +92,7 @@ def _layer(name, group, config):
     if group.kind not in KINDS:
         raise ConfigError(f"config.model.{name}.kind is '{group.kind}'{did_you_mean(group.kind, KINDS)}")
     convolved = "width" in group
-    size = config.data.simulated.size ** 2 if group.kind == "LinearScale" else layer_size(group, neurons(config))
+    size = config.data.simulated.size**2 if group.kind == "LinearScale" else layer_size(group, neurons(config))
     width = group.width if convolved else None
     layer = {
         "kind": KINDS[group.kind].ndn3[0],

@@ -9,6 +9,7 @@ trains side by side.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from runtime.config import ConfigError, did_you_mean, flatten
 from v1models import data, losses, teacher
 from v1models.describe import layer_groups, layer_size
 from v1models.layers import KINDS
+from v1models.layers.layer import Shape
 from v1models.metrics import pearson
 from v1models.ndn3 import regime
 from v1models.network import Network
@@ -52,7 +54,7 @@ class Experiment(NamedTuple):
     seeds: tuple
 
 
-def load_recordings(config):
+def load_recordings(config: ConfigDict) -> list[data.Population]:
     """The populations of all regions of `config.data`, as recorded, one by one.
 
     Arguments: config, with `data.source`: 'regions' of a folder in the layout of data.py, or 'simulated'; a folder in
@@ -90,7 +92,7 @@ def _as_recorded(population):
     )
 
 
-def read_experiment(configs):
+def read_experiment(configs: Sequence[ConfigDict]) -> Experiment:
     """The fit that configs sharing a program describe; one config is the usual case.
 
     Raises ConfigError naming the field that does not fit.
@@ -174,7 +176,7 @@ def first_members(config: ConfigDict, experiment: Experiment, instances: int) ->
     return regime.start_members(experiment.trainer, network, experiment.seeds, instances)
 
 
-def shared_program(config):
+def shared_program(config: ConfigDict) -> str:
     """A text that is equal for configs whose networks one compiled program can train side by side."""
     fixed = {name: value for name, value in flatten(config).items() if not _is_number(name)}
     return json.dumps(fixed, sort_keys=True, default=str)
@@ -236,7 +238,7 @@ def _layer(name, group, neurons, used):
         raise ConfigError(f"config.model.{name}: {error}") from None
 
 
-def network_specifications(configs, image_shape, neurons):
+def network_specifications(configs: Sequence[ConfigDict], image_shape: Shape, neurons: int) -> tuple[NetworkSpec, ...]:
     """The NetworkSpec of each of some configs that share a program, for images (rows, columns, channels) and N neurons.
 
     A penalty that one of them uses is part of all, with strength 0 where it is off. Raises ConfigError naming a field.

@@ -34,7 +34,7 @@ class GaussianBounds(NamedTuple):
     center_y: tuple  # pixels from the top row
 
 
-def default_bounds(height, width):
+def default_bounds(height: int, width: int) -> GaussianBounds:
     """Bounds that reproduce HSM on its 31-pixel images: variance (1, int(0.82 · larger side)), center (2, side − 2)."""
     return GaussianBounds(
         amplitude=(float(np.finfo(np.float64).eps), 10.0),
@@ -44,7 +44,7 @@ def default_bounds(height, width):
     )
 
 
-def clip_parameters(parameters, bounds):
+def clip_parameters(parameters: jax.Array, bounds: GaussianBounds) -> jax.Array:
     """Parameters in their bounds, as the forward pass uses them; derivative 1 at a bound and 0 outside.
 
     Arguments: parameters (2, 4, F); bounds, a GaussianBounds.
@@ -61,7 +61,9 @@ def _profiles(variance, place, size):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def sum_of_gaussians(amplitude, variance, x, y, height, width):
+def sum_of_gaussians(
+    amplitude: jax.Array, variance: jax.Array, x: jax.Array, y: jax.Array, height: int, width: int
+) -> jax.Array:
     """Σ_k G(α_k, s_k) around (x_k, y_k) on a pixel grid, (F, H, W).
 
     Arguments: amplitude, variance (pixels²), x, y (pixels), each (K, F): the K Gaussians of F filters; height, width.
@@ -98,7 +100,14 @@ sum_of_gaussians.defvjp(
 )
 
 
-def difference_of_gaussians(parameters, height, width, bounds, concentric=True, summed_variance=True):
+def difference_of_gaussians(
+    parameters: jax.Array,
+    height: int,
+    width: int,
+    bounds: GaussianBounds,
+    concentric: bool = True,
+    summed_variance: bool = True,
+) -> jax.Array:
     """The filters G(α₁, s₁) − G(α₂, s₂) on a pixel grid.
 
     Arguments

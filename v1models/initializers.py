@@ -4,8 +4,12 @@ Each initializer is a function (key, shape, scale, dtype) -> array. `scale` is t
 ones (0.1 unless said otherwise: the value of the experiment suite) and is ignored by the fan-scaled ones.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+
+from v1models.gaussians import GaussianBounds
 
 
 def _normal(key, shape, scale, dtype):
@@ -47,7 +51,9 @@ INITIALIZERS = {
 }
 
 
-def initial_gaussians(key, filters, bounds, y_offset=0.0, dtype=jnp.float32):
+def initial_gaussians(
+    key: jax.Array, filters: int, bounds: GaussianBounds, y_offset: float = 0.0, dtype: Any = jnp.float32
+) -> jax.Array:
     """Parameters of difference-of-Gaussians filters, each uniform within its bounds.
 
     Arguments: key; filters, their number F; bounds, a GaussianBounds; y_offset, pixels added to the y center after the

@@ -4,12 +4,19 @@ Source of most exciting images: Walker et al. (2019), Nat. Neurosci. 22:2060; of
 Kuyper (1968), IEEE Trans. Biomed. Eng. 15:169.
 """
 
+from collections.abc import Callable, Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from v1models.gaussians import GaussianBounds
+from v1models.layers.layer import Shape
 
-def spike_triggered_average(images, responses, mask=None):
+Predict = Callable[[jax.Array], jax.Array]  # images (n, rows, columns, channels) -> responses (n, N)
+
+
+def spike_triggered_average(images: np.ndarray, responses: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Response-weighted mean image minus the mean image, per neuron.
 
     STA = Σ r x / Σ r − mean x. Arguments: images (n, rows, columns, channels); responses (n, N), non-negative; mask
@@ -25,7 +32,7 @@ def spike_triggered_average(images, responses, mask=None):
     return average.reshape(-1, *images.shape[1:])
 
 
-def gradient_receptive_fields(predict, images):
+def gradient_receptive_fields(predict: Predict, images: np.ndarray) -> np.ndarray:
     """Mean over images of the derivative of each prediction with respect to the pixels: E[∂yₙ/∂x].
 
     For a linear model this is its filter. Arguments: predict, a function from images (n, rows, columns, channels) to
@@ -40,7 +47,16 @@ def gradient_receptive_fields(predict, images):
     return total / len(images)
 
 
-def most_exciting_images(predict, shape, neurons, norm, key, steps=200, step_size=0.05, starts=2):
+def most_exciting_images(
+    predict: Predict,
+    shape: Shape,
+    neurons: Sequence[int] | np.ndarray,
+    norm: float,
+    key: jax.Array,
+    steps: int = 200,
+    step_size: float = 0.05,
+    starts: int = 2,
+) -> tuple[np.ndarray, np.ndarray]:
     """For each neuron an image of given contrast that drives its prediction as high as gradient ascent finds.
 
     Maximises yₙ(x) over ‖x‖₂ = norm, x without mean: a step along the normalized gradient, then back onto the sphere;
@@ -73,7 +89,7 @@ def most_exciting_images(predict, shape, neurons, norm, key, steps=200, step_siz
     return np.asarray(images[best, chosen]), np.asarray(values[best, chosen])
 
 
-def filter_centers(gaussians, bounds):
+def filter_centers(gaussians: np.ndarray, bounds: GaussianBounds) -> np.ndarray:
     """Centers (F, 2) as (x, y) in pixels of difference-of-Gaussians units, clipped as the model uses them.
 
     Arguments: gaussians (2, 4, F); bounds, their GaussianBounds.

@@ -15,6 +15,7 @@ replication over images is the group, the split is by group, and the score is of
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -22,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from ml_collections import ConfigDict
 
 from runtime.config import CONFIG_FILE, ConfigError, check_same, did_you_mean, save_config
 from runtime.files import atomic_write, write_arrays
@@ -33,7 +35,7 @@ BANKS = {"steerable": cores.steerable_filters, "gabor": cores.gabor_filters}
 CORES = ("pixels", *BANKS, "file")
 
 
-def compare(config, workdir) -> pd.DataFrame:
+def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
     """Fits and scores every family of `config.families` on `config.data`; returns the leaderboard.
 
     Raises:
@@ -65,7 +67,7 @@ def compare(config, workdir) -> pd.DataFrame:
     return board
 
 
-def check(config) -> None:
+def check(config: ConfigDict) -> None:
     """Raises ConfigError for fields that cannot be used."""
     if config.data.path is None:
         raise ConfigError(
@@ -86,7 +88,7 @@ def check(config) -> None:
         raise ConfigError(f"config.scores.reliable is {config.scores.reliable}; it must lie between 0 and 1")
 
 
-def prepare(recording: repeats.Repeats, config) -> np.ndarray:
+def prepare(recording: repeats.Repeats, config: ConfigDict) -> np.ndarray:
     """Returns images (n, size, size) as the cores see them: averaged to size, standardised over all pixels."""
     images = repeats.shrink(recording.images, config.data.size).mean(-1)
     spread = images.std()
@@ -95,7 +97,7 @@ def prepare(recording: repeats.Repeats, config) -> np.ndarray:
     return ((images - images.mean()) / spread).astype(np.float32)
 
 
-def make_features(family, images: np.ndarray, name: str) -> np.ndarray:
+def make_features(family: ConfigDict, images: np.ndarray, name: str) -> np.ndarray:
     """Returns features (n, …) of a family."""
     try:
         if family.core == "file":
@@ -107,13 +109,15 @@ def make_features(family, images: np.ndarray, name: str) -> np.ndarray:
         raise ConfigError(f"config.families.{name}: {error}") from None
 
 
-def core(family, size: int) -> Callable[[jax.Array], jax.Array]:
+def core(family: ConfigDict, size: int) -> Callable[[jax.Array], jax.Array]:
     """Returns the differentiable map from images (n, size, size) to features of a bank of filters."""
     filters = BANKS[family.core](size, family.scales, family.orientations, family.highest)
     return lambda images: cores.energy_maps(images, filters, family.grid, family.compression)
 
 
-def fit_families(features, recording, made, folder: pathlib.Path) -> dict[str, np.ndarray]:
+def fit_families(
+    features: dict[str, np.ndarray], recording: repeats.Repeats, made: np.ndarray, folder: pathlib.Path
+) -> dict[str, np.ndarray]:
     """Returns predictions (n, N) of every family, each written as soon as it is made."""
     (folder / "families").mkdir(parents=True, exist_ok=True)
     responses, found = recording.average, {}
@@ -134,7 +138,9 @@ def fit_families(features, recording, made, folder: pathlib.Path) -> dict[str, n
     return found
 
 
-def leaderboard(sums, recording, reliability, options) -> pd.DataFrame:
+def leaderboard(
+    sums: dict[str, scores.Sums], recording: repeats.Repeats, reliability: np.ndarray, options: ConfigDict
+) -> pd.DataFrame:
     """One row a family and recording, and one over all recordings."""
     rows = []
     for family, collected in sums.items():
@@ -158,7 +164,9 @@ SCORES = {
 }
 
 
-def units(sums, recording, reliability, options) -> pd.DataFrame:
+def units(
+    sums: dict[str, scores.Sums], recording: repeats.Repeats, reliability: np.ndarray, options: ConfigDict
+) -> pd.DataFrame:
     """One row a family and unit, with intervals over groups of images."""
     tables = []
     for family, collected in sums.items():
@@ -173,7 +181,7 @@ def units(sums, recording, reliability, options) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def comparisons(sums, reliability, options) -> pd.DataFrame:
+def comparisons(sums: dict[str, scores.Sums], reliability: np.ndarray, options: ConfigDict) -> pd.DataFrame:
     """Every family against the best one in mean CCnorm over reliable units, images and units drawn anew in pairs."""
     keep = reliability > options.reliable
     means = {family: np.nanmean(scores.normalised_correlation(each)[keep]) for family, each in sums.items()}
@@ -190,7 +198,13 @@ def comparisons(sums, reliability, options) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["best", "other", "difference", "low", "high", "p", "p_holm"])
 
 
-def learning(features, recording, made, reliability, config) -> pd.DataFrame:
+def learning(
+    features: dict[str, np.ndarray],
+    recording: repeats.Repeats,
+    made: np.ndarray,
+    reliability: np.ndarray,
+    config: ConfigDict,
+) -> pd.DataFrame:
     """Mean CCnorm over reliable units against the number of groups that models are fitted on."""
     keep, responses, rows = reliability > config.scores.reliable, recording.average, []
     for family in config.learning.families:
@@ -209,7 +223,14 @@ def learning(features, recording, made, reliability, config) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["family", "groups", "value", "low", "high"])
 
 
-def excite(config, recording, images, sums, reliability, folder: pathlib.Path) -> None:
+def excite(
+    config: ConfigDict,
+    recording: repeats.Repeats,
+    images: np.ndarray,
+    sums: dict[str, scores.Sums],
+    reliability: np.ndarray,
+    folder: pathlib.Path,
+) -> None:
     """Writes most exciting images of the best and worst reliable units under the best family with a gradient."""
     able = [name for name, family in config.families.items() if family.core in BANKS]
     reliable = np.flatnonzero(reliability > config.scores.reliable)

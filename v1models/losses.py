@@ -11,6 +11,8 @@ its row is counted in B. For Bernoulli a masked entry is left out of the mean; N
 0, which is the switch `count_masked`.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -21,22 +23,28 @@ NORMALIZER_FLOOR = 1e-8
 LOSSES = ("poisson", "gaussian", "bernoulli")
 
 
-def poisson_terms(predictions, responses, offset=POISSON_OFFSET):
+def poisson_terms(predictions: jax.Array, responses: jax.Array, offset: float = POISSON_OFFSET) -> jax.Array:
     """−[r ln(p + ε) − p] of every entry, (B, N)."""
     return -(responses * jnp.log(predictions + offset) - predictions)
 
 
-def gaussian_terms(predictions, responses):
+def gaussian_terms(predictions: jax.Array, responses: jax.Array) -> jax.Array:
     """(r − p)² of every entry, (B, N)."""
     return jnp.square(responses - predictions)
 
 
-def bernoulli_terms(logits, labels):
+def bernoulli_terms(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Sigmoid cross-entropy ln(1 + eˣ) − x z of every entry, (B, N)."""
     return jax.nn.softplus(logits) - logits * labels
 
 
-def terms(noise, predictions, responses, mask=None, offset=POISSON_OFFSET):
+def terms(
+    noise: str,
+    predictions: jax.Array,
+    responses: jax.Array,
+    mask: jax.Array | None = None,
+    offset: float = POISSON_OFFSET,
+) -> jax.Array:
     """Loss of every entry (B, N) for noise 'poisson', 'gaussian' or 'bernoulli'; masked entries as p = r = 0."""
     if mask is not None:
         predictions, responses = predictions * mask, responses * mask
@@ -49,7 +57,7 @@ def terms(noise, predictions, responses, mask=None, offset=POISSON_OFFSET):
     raise ConfigError(f"noise is {noise!r}; choose one of {', '.join(LOSSES)}.")
 
 
-def make_loss(noise, count_masked=False, offset=POISSON_OFFSET):
+def make_loss(noise: str, count_masked: bool = False, offset: float = POISSON_OFFSET) -> Callable[..., jax.Array]:
     """Build loss(predictions, responses, mask=None, mean_rates=None) -> scalar.
 
     Arguments: noise, one of LOSSES; count_masked, whether masked entries count in the Bernoulli mean; offset, ε of the
@@ -75,12 +83,12 @@ def make_loss(noise, count_masked=False, offset=POISSON_OFFSET):
     return loss
 
 
-def neuron_sums(noise, predictions, responses, mask=None):
+def neuron_sums(noise: str, predictions: jax.Array, responses: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """Loss of each neuron summed over rows, (N,), without any normalizer."""
     return jnp.sum(terms(noise, predictions, responses, mask), axis=0)
 
 
-def mean_rates(responses, mask=None, over_measured=True):
+def mean_rates(responses: jax.Array, mask: jax.Array | None = None, over_measured: bool = True) -> jax.Array:
     """Mean response of each neuron, floored at 1e-8.
 
     Arguments: responses (n, N); mask (n, N) or None; over_measured, divide by the measured rows of a neuron (True) or

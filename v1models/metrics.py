@@ -10,7 +10,10 @@ and Brown (1910).
 """
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -33,7 +36,7 @@ def _correlation(xp, a, b, weight):
     return xp.clip(xp.where(xp.isfinite(r), r, 0), -1, 1)
 
 
-def pearson(a, b, mask=None):
+def pearson(a: Any, b: Any, mask: Any = None) -> np.ndarray:
     """Pearson correlation of each neuron over rows, undefined counted as 0.
 
     r = Σ(a − ā)(b − b̄) / √(Σ(a − ā)² Σ(b − b̄)²) over rows with mask 1. A constant column, a fully masked one and one
@@ -45,12 +48,12 @@ def pearson(a, b, mask=None):
         return _correlation(np, a, b, weight)
 
 
-def pearson_on_device(a, b, mask=None):
+def pearson_on_device(a: Any, b: Any, mask: Any = None) -> jax.Array:
     """`pearson` as a traceable function of JAX arrays, in their precision."""
     return _correlation(jnp, a, b, jnp.ones(b.shape[-2:], b.dtype) if mask is None else mask)
 
 
-def percentiles_over_seeds(scores, percentiles=PUBLISHED_PERCENTILES):
+def percentiles_over_seeds(scores: Any, percentiles: Sequence[float] = PUBLISHED_PERCENTILES) -> np.ndarray:
     """The 50th, 90th and 10th percentile over seeds, the way an instance is reported.
 
     Arguments: scores (…, seeds). Returns (…, 3).
@@ -67,13 +70,13 @@ def _trials(trials, least=2):
     return trials, np.isfinite(trials)
 
 
-def trial_average(trials):
+def trial_average(trials: np.ndarray) -> np.ndarray:
     """Mean over the repeats there are, (n, N)."""
     trials, there = _trials(trials, least=1)
     return np.where(there, trials, 0).sum(0) / np.maximum(there.sum(0), 1)
 
 
-def oracle_correlation(trials, pooled=False):
+def oracle_correlation(trials: np.ndarray, pooled: bool = False) -> np.ndarray:
     """Correlation of single trials with the mean of the other trials of the same image, per neuron (leave-one-out).
 
     pooled=False: one correlation over images for every trial, averaged over trials. pooled=True: one correlation over
@@ -92,7 +95,7 @@ def oracle_correlation(trials, pooled=False):
     return (each * counted).sum(0) / np.maximum(counted.sum(0), 1)
 
 
-def pairwise_trial_correlation(trials):
+def pairwise_trial_correlation(trials: np.ndarray) -> np.ndarray:
     """Mean over all pairs of trials of their correlation over the images both have, per neuron (N,)."""
     trials, there = _trials(trials)
     filled = np.where(there, trials, 0)
@@ -106,7 +109,7 @@ def pairwise_trial_correlation(trials):
     return total / np.maximum(counted, 1)
 
 
-def reliability(trials):
+def reliability(trials: np.ndarray) -> np.ndarray:
     """Reliability of the trial average, T ρ / (1 + (T − 1) ρ), ρ the mean pairwise trial correlation (Spearman–Brown).
 
     T is the mean number of repeats where they are ragged. Its square root bounds the correlation that any model can
@@ -117,12 +120,12 @@ def reliability(trials):
     return repeats * rho / (1 + (repeats - 1) * rho)
 
 
-def correlation_ceiling(trials):
+def correlation_ceiling(trials: np.ndarray) -> np.ndarray:
     """√max(reliability, 0): the best expected correlation with the trial average, per neuron (N,)."""
     return np.sqrt(np.maximum(reliability(trials), 0))
 
 
-def noise_variance(trials):
+def noise_variance(trials: np.ndarray) -> np.ndarray:
     """Trial-to-trial variance (unbiased) averaged over images shown more than once, per neuron (N,)."""
     trials, there = _trials(trials)
     count = there.sum(0)
@@ -131,7 +134,7 @@ def noise_variance(trials):
     return (variance * repeated).sum(0) / np.maximum(repeated.sum(0), 1)
 
 
-def signal_power(trials):
+def signal_power(trials: np.ndarray) -> np.ndarray:
     """Variance over images of the expected response: Var(trial average) − mean(noise variance / repeats), (N,).
 
     Unbiased, so it can be negative for a neuron that does not respond.
@@ -141,14 +144,14 @@ def signal_power(trials):
     return trial_average(trials).var(0, ddof=1) - noise_variance(trials) * (1 / count).mean(0)
 
 
-def explainable_variance_fraction(trials):
+def explainable_variance_fraction(trials: np.ndarray) -> np.ndarray:
     """FEV, signal power / (signal power + noise variance): the part of a trial's variance that images explain."""
     signal, noise = signal_power(trials), noise_variance(trials)
     total = signal + noise
     return np.where(total > 0, signal / np.where(total > 0, total, 1), 0)
 
 
-def explainable_variance_explained(predictions, trials):
+def explainable_variance_explained(predictions: np.ndarray, trials: np.ndarray) -> np.ndarray:
     """FEVE = 1 − (mean (r − p)² − σ²) / (Var r − σ²), σ² the noise variance, over all single trials, per neuron (N,).
 
     1 for the true expected response, 0 for its mean. Neurons with Var r ≤ σ² have nothing to explain: NaN.
@@ -163,13 +166,13 @@ def explainable_variance_explained(predictions, trials):
     return np.where(explainable > 0, 1 - (error - noise) / np.where(explainable > 0, explainable, 1), np.nan)
 
 
-def correlation_to_average(predictions, trials):
+def correlation_to_average(predictions: np.ndarray, trials: np.ndarray) -> np.ndarray:
     """Pearson correlation of predictions with the trial average, per neuron (N,)."""
     shown = np.isfinite(np.asarray(trials)).any(0)
     return pearson(predictions, trial_average(trials), shown)
 
 
-def normalized_correlation(predictions, trials):
+def normalized_correlation(predictions: np.ndarray, trials: np.ndarray) -> np.ndarray:
     """CCnorm = Cov(p, r̄) / √(Var p · signal power): correlation with the noise-free response, per neuron (N,).
 
     Neurons without signal power are NaN. Arguments: predictions (n, N); trials (T, n, N). Source: Schoppe et al. 2016.
@@ -181,7 +184,7 @@ def normalized_correlation(predictions, trials):
     return np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), np.nan)
 
 
-def poisson_null_cost(responses, mean_rates, offset=1e-6):
+def poisson_null_cost(responses: np.ndarray, mean_rates: np.ndarray, offset: float = 1e-06) -> np.ndarray:
     """Normalized Poisson loss of predicting a neuron's mean rate m: −[mean(r) ln(m + ε) − m] / max(m, 1e-8), (N,)."""
     rates = np.asarray(mean_rates, np.float64)
     mean = np.asarray(responses, np.float64).mean(0)

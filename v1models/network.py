@@ -10,6 +10,9 @@ Penalty strengths and dropout probabilities are arguments (`default_strengths`, 
 which differ only in such numbers share one compiled program and can be trained side by side.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,10 +20,13 @@ from flax import linen as nn
 
 from runtime.config import ConfigError
 from v1models.layers import KINDS
+from v1models.layers.layer import Shape
 from v1models.specification import NetworkSpec
 
+Strengths = Mapping[str, Mapping[str, jax.Array]]  # {layer index: {penalty: λ}}
 
-def as_images(array, input_shape):
+
+def as_images(array: Any, input_shape: Shape) -> Any:
     """Rows of pixels as images (n, rows, columns, channels).
 
     Arguments: array, (n, rows·columns·channels) in the order row, column, channel (channel fastest), or (n, rows,
@@ -43,13 +49,15 @@ class Network(nn.Module):
 
     spec: NetworkSpec
 
-    def setup(self):
+    def setup(self) -> None:
         self.layers = [
             KINDS[type(layer).__name__].module(layer, shape, name=f"layer{index}")
             for index, (layer, shape) in enumerate(zip(self.spec.layers, self.spec.shapes, strict=False))
         ]
 
-    def activities(self, images, train=False, dropout=None):
+    def activities(
+        self, images: jax.Array, train: bool = False, dropout: Mapping[str, jax.Array] | None = None
+    ) -> tuple[jax.Array, ...]:
         """Output of every layer, a tuple of (B, rows, columns, channels).
 
         Arguments: images, see `as_images`; train, draw dropout masks (rng 'dropout') and use the batch's own
@@ -62,20 +70,22 @@ class Network(nn.Module):
             activities.append(activity)
         return tuple(activities)
 
-    def __call__(self, images, train=False, dropout=None):
+    def __call__(
+        self, images: jax.Array, train: bool = False, dropout: Mapping[str, jax.Array] | None = None
+    ) -> jax.Array:
         """Predicted responses (B, N)."""
         return self.activities(images, train, dropout)[-1].reshape(images.shape[0], -1)
 
-    def penalty(self, strengths):
+    def penalty(self, strengths: Strengths) -> jax.Array:
         """Sum of all penalties for strengths as `default_strengths` gives."""
         return sum((self.layers[int(index)].penalty(named) for index, named in strengths.items()), jnp.zeros(()))
 
-    def weights(self):
+    def weights(self) -> tuple[dict[str, jax.Array], ...]:
         """Constrained weights of every layer, a tuple of dicts (kernels are (rows, columns, channels, outputs))."""
         return tuple(layer.weights() for layer in self.layers)
 
 
-def default_strengths(spec):
+def default_strengths(spec: NetworkSpec) -> dict[str, dict[str, jax.Array]]:
     """{layer index: {penalty: λ}} of a specification, as float arrays."""
     return {
         str(index): {name: jnp.asarray(float(strength)) for name, strength in layer.penalties.items()}
@@ -84,12 +94,12 @@ def default_strengths(spec):
     }
 
 
-def default_dropout(spec):
+def default_dropout(spec: NetworkSpec) -> dict[str, jax.Array]:
     """{layer index: drop probability} of a specification, only of layers that drop."""
     return {str(index): jnp.asarray(float(layer.dropout)) for index, layer in enumerate(spec.layers) if layer.dropout}
 
 
-def initialize(network, key, mean_rates=None):
+def initialize(network: Network, key: jax.Array, mean_rates: jax.Array | None = None) -> dict[str, Any]:
     """Initial variables of a network.
 
     Arguments: network; key; mean_rates (N,) or None: when given, the last layer's bias becomes ln(e^r̄ − 1), so that a
@@ -111,6 +121,6 @@ def initialize(network, key, mean_rates=None):
     return {**variables, "params": params}
 
 
-def parameter_count(variables):
+def parameter_count(variables: Mapping[str, Any]) -> int:
     """Number of trained parameters."""
     return int(sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])))

@@ -11,6 +11,8 @@ Sources: NDN3 (the first fifteen); group sparsity and the normalized smoothness,
 "Neural system identification for large populations separating 'what' and 'where'".
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,22 +32,22 @@ def _magnitude_derivative(primals, tangents):
     return jnp.abs(weights), jnp.sign(weights) * tangent
 
 
-def l1(w):
+def l1(w: jax.Array) -> jax.Array:
     """Σ|w|, with derivative 0 at w = 0."""
     return jnp.sum(_magnitude(w))
 
 
-def l2(w):
+def l2(w: jax.Array) -> jax.Array:
     """½ Σw²."""
     return 0.5 * jnp.sum(jnp.square(w))
 
 
-def norm2(w):
+def norm2(w: jax.Array) -> jax.Array:
     """(Σw² − N)², N the number of outputs."""
     return jnp.square(jnp.sum(jnp.square(w)) - w.shape[-1])
 
 
-def orthogonality(w):
+def orthogonality(w: jax.Array) -> jax.Array:
     """‖WᵀW − I‖²_F over the flattened receptive fields W (inputs, outputs)."""
     flat = w.reshape(-1, w.shape[-1])
     return jnp.sum(jnp.square(flat.T @ flat - jnp.eye(flat.shape[1], dtype=w.dtype)))
@@ -64,17 +66,17 @@ def _laplacian(w):
     return sum((_neighbor_sum(w, axis) - 2 * w for axis in (0, 1) if w.shape[axis] > 1), jnp.zeros_like(w))
 
 
-def smoothness_channels(w):
+def smoothness_channels(w: jax.Array) -> jax.Array:
     """Σ(D w)², D the second difference [1, −2, 1] along channels (d2t)."""
     return jnp.sum(jnp.square(_neighbor_sum(w, 2) - 2 * w))
 
 
-def smoothness_space(w):
+def smoothness_space(w: jax.Array) -> jax.Array:
     """Σ(Δw)², Δ the five-point Laplacian with center −4 (three-point on one row or column), per channel (d2x)."""
     return jnp.sum(jnp.square(_laplacian(w)))
 
 
-def smoothness_both(w):
+def smoothness_both(w: jax.Array) -> jax.Array:
     """Σ((Δ + D) w)²: space and channels in one seven-point stencil with center −6 (d2xt)."""
     return jnp.sum(jnp.square(_laplacian(w) + _neighbor_sum(w, 2) - 2 * w))
 
@@ -84,17 +86,17 @@ def _pairs(w, axes):
     return jnp.sum(jnp.square(jnp.sum(squared, axis=axes))) - jnp.sum(jnp.square(squared))
 
 
-def competition(w):
+def competition(w: jax.Array) -> jax.Array:
     """Σₙ[(Σᵢ wᵢₙ²)² − Σᵢ wᵢₙ⁴]: all inputs of an output compete (max)."""
     return _pairs(w, (0, 1, 2))
 
 
-def competition_channels(w):
+def competition_channels(w: jax.Array) -> jax.Array:
     """The same over the channels of each pixel (max_filt)."""
     return _pairs(w, 2)
 
 
-def competition_space(w):
+def competition_space(w: jax.Array) -> jax.Array:
     """The same over the pixels of each channel (max_space)."""
     return _pairs(w, (0, 1))
 
@@ -105,7 +107,7 @@ def _grid(w):
     return rows, columns
 
 
-def centrality(w):
+def centrality(w: jax.Array) -> jax.Array:
     """0.01 · Σ[(x − (W−1)/2)² + (y − (H−1)/2)²] w²: weights far from the middle cost more (center)."""
     rows, columns = _grid(w)
     distance = jnp.square(rows - (w.shape[0] - 1) / 2) + jnp.square(columns - (w.shape[1] - 1) / 2)
@@ -122,18 +124,18 @@ def _spread(mass):
     return jnp.sum(2 * total * second - 2 * first) / scale
 
 
-def locality(w):
+def locality(w: jax.Array) -> jax.Array:
     """Σ qᵀAq with q = w², A the squared distance of two pixels / ((W/2)² + (H/2)²), within a channel (local)."""
     squared = jnp.square(w)
     return _spread(squared.reshape(*w.shape[:2], -1))
 
 
-def locality_across_channels(w):
+def locality_across_channels(w: jax.Array) -> jax.Array:
     """The same over all pairs of channels (glocal)."""
     return _spread(jnp.sum(jnp.square(w), axis=2))
 
 
-def group_sparsity(w):
+def group_sparsity(w: jax.Array) -> jax.Array:
     """Σ_{c,n} √(Σ_xy w²): whole kernels are switched off together."""
     squared = jnp.sum(jnp.square(w), (0, 1))
     positive = squared > 0
@@ -143,7 +145,7 @@ def group_sparsity(w):
 SMOOTHNESS_KERNEL = np.array([[0.25, 0.5, 0.25], [0.5, -3.0, 0.5], [0.25, 0.5, 0.25]])
 
 
-def smoothness_normalized(w):
+def smoothness_normalized(w: jax.Array) -> jax.Array:
     """Σ_{c,n} [Σ(K∗w)² / Σw²], K = [[¼, ½, ¼], [½, −3, ½], [¼, ½, ¼]]: smooth whatever the kernel's size is."""
     rows, columns = w.shape[:2]
     padded = jnp.pad(w, ((1, 1), (1, 1), (0, 0), (0, 0)))
@@ -192,12 +194,12 @@ NEEDS_SPACE = ("d2x", "d2xt")
 NEEDS_CHANNELS = ("d2t",)
 
 
-def penalize(name, w):
+def penalize(name: str, w: jax.Array) -> jax.Array:
     """The penalty `name` (λ = 1) of receptive fields w (H, W, C, N)."""
     return PENALTIES[name](w)
 
 
-def penalize_factorized(name, features, mask):
+def penalize_factorized(name: str, features: jax.Array, mask: jax.Array) -> jax.Array:
     """The penalty `name` (λ = 1) of a factorized layer.
 
     'product_l1' is Σₙ ‖k_s‖₁ ‖k_t‖₁ (Klindt et al. 2017). Arguments: features k_t (C, N); mask k_s (H, W, N).
@@ -212,7 +214,7 @@ def penalize_factorized(name, features, mask):
     return FACTORIZED_JOINT[name](joined[None, None])
 
 
-def check_penalties(penalties, family, shape, where):
+def check_penalties(penalties: Mapping[str, float], family: str, shape: tuple[int, int, int], where: str) -> None:
     """Refuse penalties that are unknown, inapplicable, negative, or undefined on this shape.
 
     Arguments

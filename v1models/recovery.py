@@ -13,11 +13,14 @@ import numpy as np
 from v1models.gaussians import CENTER_X, CENTER_Y, clip_parameters
 from v1models.layers import DifferenceOfGaussians
 from v1models.network import Network
+from v1models.simulation import Truth
+from v1models.specification import NetworkSpec
+from v1models.update import Member
 
 CENTERS = "centres.npz"
 
 
-def centers(spec, members, truth, images):
+def centers(spec: NetworkSpec, members: Member, truth: Truth | None, images: jax.Array) -> dict[str, np.ndarray] | None:
     """True and fitted centers as named arrays, or None where there is nothing to compare.
 
     Arguments

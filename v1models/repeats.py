@@ -14,6 +14,7 @@ never shown to a unit is missing, not zero.
 
 from __future__ import annotations
 
+import os
 import pathlib
 import zipfile
 from typing import NamedTuple
@@ -93,7 +94,7 @@ def make_repeats(images, trials, groups, categories=None, recordings=None, name:
     return Repeats(images.astype(np.float32), trials, groups.astype(int), categories, recordings)
 
 
-def load_repeats(path) -> Repeats:
+def load_repeats(path: str | os.PathLike) -> Repeats:
     """Returns the recording in an `.npz` file of the layout above, or in that of Hénaff et al. (2021).
 
     Raises:

@@ -22,7 +22,9 @@ gets a folder of its own, and the carried state lies in the first one's.
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -38,9 +40,11 @@ from runtime.files import write_arrays, write_json
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, Progress
 from v1models import interpret, metrics, recovery, saved
-from v1models.experiment import first_members, read_experiment, shared_program
+from v1models.experiment import Experiment, first_members, read_experiment, shared_program
 from v1models.network import Network
-from v1models.training import StoppedError, fit, stack_hypers
+from v1models.specification import NetworkSpec
+from v1models.training import FitResult, StoppedError, fit, stack_hypers
+from v1models.update import Member
 
 MAY_CHANGE = ("log", "data.dir", "published", "origin")
 CHUNK = 50  # images predicted at once where there are many
@@ -48,7 +52,7 @@ PERCENTILES = ("p50", "p90", "p10")
 FINISHED = "finished.json"
 
 
-def train(config, workdir) -> dict[str, Any]:
+def train(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, Any]:
     """Fit all seeds of a config in `workdir`, from its last checkpoint if there is one.
 
     Returns {'finished': whether the fit came to its end, and the percentiles}. Raises ConfigError for configs that
@@ -57,7 +61,7 @@ def train(config, workdir) -> dict[str, Any]:
     return train_together([config], [workdir])[0]
 
 
-def train_together(configs, folders) -> list[dict[str, Any]]:
+def train_together(configs: Sequence[ConfigDict], folders: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
     """Fit configs that differ in numbers only, in one program; returns what `train` does, for each."""
     folders = [pathlib.Path(folder) for folder in folders]
     if len({shared_program(config) for config in configs}) != 1:
@@ -96,7 +100,13 @@ def check_folder(config: ConfigDict, folder: pathlib.Path, finished: bool) -> No
         )
 
 
-def run_fit(config, experiment, folders, checkpoints, stop):
+def run_fit(
+    config: ConfigDict,
+    experiment: Experiment,
+    folders: Sequence[pathlib.Path],
+    checkpoints: Checkpoints,
+    stop: Callable[[], bool],
+) -> FitResult:
     """Fit all instances and seeds, writing their percentiles at logged epochs."""
     count, plan = len(experiment.seeds), experiment.plan
     members = first_members(config, experiment, len(folders))
@@ -127,7 +137,7 @@ def run_fit(config, experiment, folders, checkpoints, stop):
                 writer.close()
 
 
-def check_instances(folder, count):
+def check_instances(folder: pathlib.Path, count: int) -> None:
     """Raise RunError when the carried state was written by a fit of another number of instances."""
     path = folder / "instances.json"
     before = json.loads(path.read_text()) if path.exists() else count
@@ -138,14 +148,14 @@ def check_instances(folder, count):
         )
 
 
-def summarize(scores):
+def summarize(scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Percentiles over seeds of the correlation and medians of the losses, for one line of metrics."""
     percentiles = metrics.percentiles_over_seeds(scores["validation_correlation"])
     losses = {name: float(np.median(value)) for name, value in scores.items() if name != "validation_correlation"}
     return {"correlation": dict(zip(PERCENTILES, map(float, percentiles), strict=True)), **losses}
 
 
-def slice_result(result, index, count):
+def slice_result(result: FitResult, index: int, count: int) -> FitResult:
     """One instance's part of a fit."""
     part = slice(index * count, (index + 1) * count)
     return result._replace(
@@ -157,7 +167,9 @@ def slice_result(result, index, count):
     )
 
 
-def write_results(config, experiment, index, result, folder):
+def write_results(
+    config: ConfigDict, experiment: Experiment, index: int, result: FitResult, folder: pathlib.Path
+) -> dict[str, Any]:
     """Write one instance's model, tables and arrays; returns the summary that `train` returns."""
     spec = experiment.specs[index]
     labels = [{"instance": folder.name, "seed": seed} for seed in experiment.seeds]
@@ -200,7 +212,9 @@ def write_results(config, experiment, index, result, folder):
     return done
 
 
-def training_scores(config, experiment, result, predictions, folder):
+def training_scores(
+    config: ConfigDict, experiment: Experiment, result: FitResult, predictions: np.ndarray, folder: pathlib.Path
+) -> np.ndarray | None:
     """Write how members do on the training images too, where the config asks for it.
 
     Adds the column training_correlation to results.csv; with a teacher, writes teacher.csv: seed, images (training or
@@ -233,7 +247,7 @@ def training_scores(config, experiment, result, predictions, folder):
     return scores
 
 
-def predict_in_chunks(experiment, members):
+def predict_in_chunks(experiment: Experiment, members: Member) -> np.ndarray:
     """Predictions of the training images, (S, n, N), a few images at a time: convolutions of many take much memory."""
     images = experiment.train.images
     count = len(images)
@@ -247,7 +261,9 @@ def predict_in_chunks(experiment, members):
     return found.reshape(len(found), -1, found.shape[-1])[:, :count]
 
 
-def save_member(config, experiment, spec, member, folder):
+def save_member(
+    config: ConfigDict, experiment: Experiment, spec: NetworkSpec, member: Member, folder: pathlib.Path
+) -> None:
     """Write the weights of one member and what some neurons want to see, as arrays for figures."""
     variables = {"params": member.params, **({"batch_stats": member.batch_stats} if member.batch_stats else {})}
     weights = Network(spec).apply(variables, method="weights")
@@ -283,7 +299,7 @@ def save_member(config, experiment, spec, member, folder):
     write_arrays(folder / "receptive_fields.npz", fields, compress=True)
 
 
-def read_finished(folder):
+def read_finished(folder: pathlib.Path) -> dict[str, Any] | None:
     """What `train` returned for a folder when it came to its end, or None."""
     path = pathlib.Path(folder) / FINISHED
     return json.loads(path.read_text()) if path.exists() else None

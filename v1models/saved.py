@@ -10,6 +10,8 @@ logged epoch).
 """
 
 import json
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ from runtime.config import ConfigError
 from v1models import metrics
 from v1models.network import Network, as_images
 from v1models.specification import NetworkSpec
+from v1models.training import FitResult
 
 MODEL, WEIGHTS = "model.json", "weights"
 FORMAT = 1
@@ -38,7 +41,7 @@ class FittedModel(NamedTuple):
     scale: Any
     members: Any  # list of {'instance', 'seed'}
 
-    def predict(self, images):
+    def predict(self, images: Any) -> np.ndarray:
         """Responses of every member, (M, n, N), to images as recorded: (n, pixels) or (n, rows, columns)."""
         images = as_images(np.asarray(images, np.float64), self.spec.input_shape)
         images = jnp.asarray((images - self.offset) / self.scale, jnp.float32)
@@ -49,18 +52,25 @@ class FittedModel(NamedTuple):
 
         return np.asarray(jax.jit(jax.vmap(one))(self.params, self.batch_stats))
 
-    def ensemble(self, images):
+    def ensemble(self, images: Any) -> np.ndarray:
         """Mean response over members, (n, N)."""
         return self.predict(images).mean(0)
 
-    def member(self, index):
+    def member(self, index: int) -> Callable[[jax.Array], jax.Array]:
         """A function from normalized images to (n, N) for one member, for `interpret`."""
         params, stats = jax.tree.map(lambda leaf: leaf[index], (self.params, self.batch_stats))
         variables = {"params": params, **({"batch_stats": stats} if stats else {})}
         return lambda images: Network(self.spec).apply(variables, images)
 
 
-def save(workdir, spec, result, members, offset=0.0, scale=1.0):
+def save(
+    workdir: str | os.PathLike,
+    spec: NetworkSpec,
+    result: FitResult,
+    members: Sequence[Mapping[str, Any]],
+    offset: Any = 0.0,
+    scale: Any = 1.0,
+) -> None:
     """Write a fit into a run folder.
 
     Arguments: workdir; spec, the NetworkSpec; result, a FitResult; members, {'instance': name, 'seed': int} of each;
@@ -86,7 +96,7 @@ def save(workdir, spec, result, members, offset=0.0, scale=1.0):
     (folder / MODEL).write_text(json.dumps(description, indent=2) + "\n")
 
 
-def load(workdir):
+def load(workdir: str | os.PathLike) -> FittedModel:
     """The fitted model of a run folder. Raises ConfigError when there is none or it is of another format."""
     path = Path(workdir) / MODEL
     if not path.is_file():
@@ -105,7 +115,7 @@ def load(workdir):
     )
 
 
-def tables(result, members):
+def tables(result: FitResult, members: Sequence[Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
     """A fit's results as data frames: 'results', 'neurons' and 'history', labeled by instance and seed."""
     labels = pd.DataFrame(members)
     results = labels.assign(
@@ -127,7 +137,7 @@ def tables(result, members):
     return {"results": results, "neurons": per_neuron, "history": history.dropna(subset="validation_loss")}
 
 
-def percentile_table(results):
+def percentile_table(results: pd.DataFrame) -> pd.DataFrame:
     """One row an instance: number of seeds and the 50th, 90th and 10th percentile of the validation correlation."""
     rows = [
         {
@@ -142,7 +152,7 @@ def percentile_table(results):
     return pd.DataFrame(rows)
 
 
-def ceiling_table(predictions, trials):
+def ceiling_table(predictions: np.ndarray, trials: np.ndarray) -> pd.DataFrame:
     """Scores of one set of predictions beside the noise ceilings, one row a neuron.
 
     Arguments: predictions (m, N); trials (T, m, N), NaN where missing. Columns: correlation with the average, its

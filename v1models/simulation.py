@@ -100,18 +100,18 @@ def _energy_rates(random, images, neurons, size):
 
 
 def simulate(
-    neurons=40,
-    size=31,
-    train_images=1800,
-    validation_images=50,
-    repeats=10,
-    kind="mixed",
-    noise="poisson",
-    mean_rate=2.0,
-    units=9,
-    hidden=0.2,
-    seed=0,
-):
+    neurons: int = 40,
+    size: int = 31,
+    train_images: int = 1800,
+    validation_images: int = 50,
+    repeats: int = 10,
+    kind: str = "mixed",
+    noise: str = "poisson",
+    mean_rate: float = 2.0,
+    units: int = 9,
+    hidden: float = 0.2,
+    seed: int = 0,
+) -> Population:
     """A simulated population as a `Population`, its `truth` a `Truth`.
 
     Arguments

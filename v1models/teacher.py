@@ -6,16 +6,18 @@ the published experiment added that value instead of subtracting it, which is th
 """
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from runtime.config import ConfigError, did_you_mean, read_config
 from v1models import saved
+from v1models.data import Population
 
 DRAWS = 3  # of a validation response, averaged
 SHIFTS = {"subtracted": -1.0, "added": 1.0}
 SCORED = ("noisy", "clean")
 
 
-def noisy_responses(random, rates, noise, draws=1):
+def noisy_responses(random: np.random.RandomState, rates: np.ndarray, noise: float, draws: int = 1) -> np.ndarray:
     """Mean of `draws` of g + c √g ξ, (n, N).
 
     Arguments: random, a `RandomState` whose stream goes on; rates g (n, N), non-negative; noise c; draws.
@@ -23,12 +25,12 @@ def noisy_responses(random, rates, noise, draws=1):
     return np.mean([random.normal(rates, noise * np.sqrt(rates)) for _ in range(draws)], axis=0)
 
 
-def shifted(responses, minimum):
+def shifted(responses: np.ndarray, minimum: float) -> np.ndarray:
     """Responses with their smallest value 'subtracted' or 'added'."""
     return responses + SHIFTS[minimum] * responses.min()
 
 
-def teach(config, population):
+def teach(config: ConfigDict, population: Population) -> tuple[Population, dict[str, tuple]]:
     """A population with the teacher's responses in place of its own, where the config names one.
 
     Arguments: config, with `data.teacher`; population, normalized. The stream RandomState(seed) gives the training

@@ -14,7 +14,7 @@ checkpoint, so a resumed fit continues bit for bit.
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -22,9 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from runtime.checkpoint import Checkpoints
 from runtime.config import ConfigError, RunError
 from v1models.metrics import pearson_on_device
-from v1models.update import Member, random_orders
+from v1models.update import Data, Hyper, Member, Trainer, random_orders
 
 MONITORS = ("loss", "correlation")
 
@@ -37,7 +38,6 @@ def orders_from_keys(rows: int) -> Callable[[jax.Array, int, int], jax.Array]:
     """Orders that depend on a member's key and the epoch alone, see `random_orders`."""
     program = jax.jit(random_orders, static_argnums=(2, 3))
     return lambda keys, first, epochs: program(keys, first, epochs, rows)
-
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Plan:
             raise ConfigError(f"members_at_once is {self.members_at_once}; at least 1, or None for all.")
 
     @property
-    def log_epochs(self):
+    def log_epochs(self) -> list[int]:
         """Epochs after which members are scored; the last one always."""
         epochs = [min(epoch + self.log_every, self.epochs) for epoch in range(0, self.epochs, self.log_every)]
         return [1, *epochs] if self.log_first and epochs[0] > 1 else epochs
@@ -145,7 +145,7 @@ class FitResult(NamedTuple):
     diverged: Any  # (M,), bool: parameters are not finite
 
 
-def stack_hypers(hypers, repeats=1):
+def stack_hypers(hypers: Sequence[Hyper], repeats: int = 1) -> Hyper:
     """One `Hyper` with a leading axis from a list of them, each repeated `repeats` times (its seeds) in a row.
 
     Raises ConfigError when they differ in more than numbers: such networks need programs of their own.
@@ -160,7 +160,9 @@ def stack_hypers(hypers, repeats=1):
     return jax.tree.map(lambda *leaves: jnp.repeat(jnp.stack(leaves), repeats, axis=0), *hypers)
 
 
-def start_members(trainer, seeds, instances=1, mean_rates=None):
+def start_members(
+    trainer: Trainer, seeds: Sequence[int], instances: int = 1, mean_rates: jax.Array | None = None
+) -> Member:
     """Fresh members, instance after instance, each with every seed; a seed means the same start in all instances."""
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     init = jax.jit(jax.vmap(lambda key: trainer.init(key, mean_rates)))
@@ -173,7 +175,7 @@ def start_members(trainer, seeds, instances=1, mean_rates=None):
 ONE_CORE = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner", "xla_cpu_multi_thread_eigen": False}
 
 
-def side_by_side(function, axes, size=None):
+def side_by_side(function: Callable, axes: Sequence[int | None], size: int | None = None) -> Callable:
     """`function` of one member as a function of many: compiled, mapped over members, on all cores of a CPU.
 
     XLA gives the small operations of such networks to one core, so on a CPU every core has a share of the members, in a
@@ -226,7 +228,7 @@ def _select(condition, new, old):
     return jax.tree.map(choose, new, old)
 
 
-def initial_state(members, plan):
+def initial_state(members: Member, plan: Plan) -> FitState:
     """The state of a fit that has not begun."""
     count, logs = members.step.shape[0], len(plan.log_epochs)
     empty = np.full((logs, count), np.nan, np.float32)
@@ -265,7 +267,18 @@ def _update_best(trainer, best, members, score, epoch, stopping):
     ), members
 
 
-def fit(trainer, members, hyper, data, validation, plan, stopping_data=None, checkpoints=None, report=None, stop=None):
+def fit(
+    trainer: Trainer,
+    members: Member,
+    hyper: Hyper,
+    data: Data,
+    validation: Data,
+    plan: Plan,
+    stopping_data: Data | None = None,
+    checkpoints: Checkpoints | None = None,
+    report: Callable[[int, dict[str, np.ndarray]], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> FitResult:
     """Fit members side by side.
 
     Arguments

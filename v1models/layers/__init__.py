@@ -36,9 +36,7 @@ KINDS: dict[str, Kind] = {
         Kind(Dense, DenseModule, ("normal",)),
         Kind(Convolution, ConvolutionModule, ("conv",)),
         Kind(DifferenceOfGaussians, DifferenceOfGaussiansModule, ("diff_of_gaussians",)),
-        Kind(
-            ConvolutionalDifferenceOfGaussians, ConvolutionalDifferenceOfGaussiansModule, ("conv_diff_of_gaussians",)
-        ),
+        Kind(ConvolutionalDifferenceOfGaussians, ConvolutionalDifferenceOfGaussiansModule, ("conv_diff_of_gaussians",)),
         Kind(Factorized, FactorizedModule, ("sep",)),
         Kind(FactorizedConvolution, FactorizedConvolutionModule, ("convsep",)),
         Kind(LinearScale, LinearScaleModule, ("lin_scale",)),

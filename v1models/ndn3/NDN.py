@@ -313,8 +313,7 @@ class NDN:
     def _check_correlation(self):
         if self.log_correlation not in LOG_CORRELATIONS:
             raise ConfigError(
-                f"log_correlation is {self.log_correlation!r}; supported are "
-                f"{', '.join(map(repr, LOG_CORRELATIONS))}."
+                f"log_correlation is {self.log_correlation!r}; supported are {', '.join(map(repr, LOG_CORRELATIONS))}."
             )
 
     def _outputs(self, images, layer, use_gpu):

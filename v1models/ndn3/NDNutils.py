@@ -69,9 +69,7 @@ def ffnetwork_params(
         raise ConfigError(f"ffnetwork_params: {len(layer_types)} layer_types for {count} layers; give one each.")
     unknown = [kind for kind in layer_types if kind not in KINDS]
     if unknown:
-        raise ConfigError(
-            f"ffnetwork_params: unknown layer type {unknown[0]!r}; known are {', '.join(sorted(KINDS))}."
-        )
+        raise ConfigError(f"ffnetwork_params: unknown layer type {unknown[0]!r}; known are {', '.join(sorted(KINDS))}.")
     activations = _as_list(act_funcs, count)
     if len(activations) != count or any(name not in ACTIVATIONS for name in activations):
         raise ConfigError(

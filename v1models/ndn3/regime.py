@@ -222,9 +222,7 @@ def numpy_orders(seeds: Sequence[int]) -> Orders:
     return source
 
 
-def row_orders(
-    train_rows: np.ndarray, seed: int | np.random.RandomState, epochs: int, skip: int = 0
-) -> np.ndarray:
+def row_orders(train_rows: np.ndarray, seed: int | np.random.RandomState, epochs: int, skip: int = 0) -> np.ndarray:
     """The rows of each epoch in the order NDN3 visits them: RandomState(seed).permutation(train_rows), over and over.
 
     Args:
@@ -265,9 +263,7 @@ def cost(
     parts = [slice(start, start + size) for start in range(0, ends, size)]
     if not parts:
         raise ConfigError(f"{rows} rows are fewer than one batch of {size}; give a smaller batch_size.")
-    costs = [
-        loss(predictions[part], responses[part], None if mask is None else mask[part], rates) for part in parts
-    ]
+    costs = [loss(predictions[part], responses[part], None if mask is None else mask[part], rates) for part in parts]
     return sum(costs) / len(parts)
 
 

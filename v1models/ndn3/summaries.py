@@ -11,9 +11,7 @@ from tensorboardX import SummaryWriter
 from v1models import metrics
 
 
-def mean_correlation(
-    predictions: np.ndarray, responses: np.ndarray, mask: np.ndarray | None, how: str
-) -> float:
+def mean_correlation(predictions: np.ndarray, responses: np.ndarray, mask: np.ndarray | None, how: str) -> float:
     """Mean over neurons of Pearson's r over measured rows.
 
     Args:
