@@ -25,7 +25,9 @@ SQUARED_NORM_FLOOR = 1e-12
 def clamp_non_negative(weights: jax.Array, gradient_at_zero: float = 1.0) -> jax.Array:
     """max(w, 0), with the derivative at w = 0 chosen.
 
-    Arguments: weights, any shape; gradient_at_zero, 1 (a weight at the border can come back) or 0 (it stays).
+    Args:
+      weights: any shape.
+      gradient_at_zero: 1 (a weight at the border can come back) or 0 (it stays).
     """
     inside = weights >= 0 if gradient_at_zero else weights > 0
     return jnp.where(inside, weights, jnp.zeros_like(weights))
@@ -35,7 +37,10 @@ def clip_with_open_border(values: jax.Array, lower: float | jax.Array, upper: fl
     """max(min(v, upper), lower), with derivative 1 inside *and* at the bounds and 0 outside.
 
     When the bounds cross (lower > upper) every value becomes `lower`.
-    Arguments: values, any shape; lower, upper, numbers.
+
+    Args:
+      values: any shape.
+      lower, upper: numbers.
     """
     below_upper = jnp.where(values > upper, jnp.full_like(values, upper), values)
     return jnp.where(below_upper < lower, jnp.full_like(values, lower), below_upper)
@@ -53,7 +58,10 @@ def normalize(weights: jax.Array, how: str) -> tuple[jax.Array, jax.Array]:
 
     'none' w; 'unit' w/‖w‖ per output; 'cap' w/max(‖w‖, 1) per output; 'frobenius' N·w/‖w‖_F over the whole matrix,
     N outputs. 'frobenius_unscaled_penalty' is the last with penalties taken on w/‖w‖_F (NDN3 does that).
-    Arguments: weights (inputs, outputs); how, one of NORMALIZATIONS.
+
+    Args:
+      weights: (inputs, outputs).
+      how: one of NORMALIZATIONS.
     """
     if how == "none":
         return weights, weights

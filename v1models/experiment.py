@@ -57,8 +57,12 @@ class Experiment(NamedTuple):
 def load_recordings(config: ConfigDict) -> list[data.Population]:
     """The populations of all regions of `config.data`, as recorded, one by one.
 
-    Arguments: config, with `data.source`: 'regions' of a folder in the layout of data.py, or 'simulated'; a folder in
-    `data.dir` means 'regions'. Raises ConfigError for an unknown source or missing files.
+    Args:
+      config: with `data.source`: 'regions' of a folder in the layout of data.py, or 'simulated'; a folder in
+        `data.dir` means 'regions'.
+
+    Raises:
+      ConfigError: an unknown source or missing files.
     """
     options = config.data
     if options.source not in SOURCES:

@@ -47,7 +47,9 @@ def default_bounds(height: int, width: int) -> GaussianBounds:
 def clip_parameters(parameters: jax.Array, bounds: GaussianBounds) -> jax.Array:
     """Parameters in their bounds, as the forward pass uses them; derivative 1 at a bound and 0 outside.
 
-    Arguments: parameters (2, 4, F); bounds, a GaussianBounds.
+    Args:
+      parameters: (2, 4, F).
+      bounds: a GaussianBounds.
     """
     lower = np.array([low for low, _ in bounds], parameters.dtype)[:, None]
     upper = np.array([np.inf, *(high for _, high in bounds[1:])], parameters.dtype)[:, None]
@@ -66,7 +68,9 @@ def sum_of_gaussians(
 ) -> jax.Array:
     """Σ_k G(α_k, s_k) around (x_k, y_k) on a pixel grid, (F, H, W).
 
-    Arguments: amplitude, variance (pixels²), x, y (pixels), each (K, F): the K Gaussians of F filters; height, width.
+    Args:
+      amplitude, variance, x, y: of K Gaussians in each of F filters, (K, F); variances in pixels², places in pixels.
+      height, width: of the grid, pixels.
     """
     return _sum_of_gaussians(amplitude, variance, x, y, height, width)[0]
 
@@ -110,13 +114,15 @@ def difference_of_gaussians(
 ) -> jax.Array:
     """The filters G(α₁, s₁) − G(α₂, s₂) on a pixel grid.
 
-    Arguments
-        parameters (2, 4, F): center and surround; amplitude, variance (pixels²), x, y (pixels); unclipped.
-        height, width: grid, pixels; pixel coordinates run from 0.
-        bounds: GaussianBounds used for clipping.
-        concentric: the surround takes the center's position (its own x, y are then unused).
-        summed_variance: the surround's variance is s₁ + s₂ instead of s₂.
-    Returns (F, H, W): one filter after another, which makes the gradient of a batch of filters a fast product.
+    Args:
+      parameters: (2, 4, F), center and surround; amplitude, variance (pixels²), x, y (pixels); unclipped.
+      height, width: grid, pixels; pixel coordinates run from 0.
+      bounds: GaussianBounds used for clipping.
+      concentric: the surround takes the center's position (its own x, y are then unused).
+      summed_variance: the surround's variance is s₁ + s₂ instead of s₂.
+
+    Returns:
+      (F, H, W): one filter after another, which makes the gradient of a batch of filters a fast product.
     """
     amplitude, variance, x, y = jnp.moveaxis(clip_parameters(parameters, bounds), 1, 0)
     # Written without joining arrays, which would keep the exponentials from being computed in vectors.

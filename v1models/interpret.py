@@ -19,8 +19,15 @@ Predict = Callable[[jax.Array], jax.Array]  # images (n, rows, columns, channels
 def spike_triggered_average(images: np.ndarray, responses: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Response-weighted mean image minus the mean image, per neuron.
 
-    STA = Σ r x / Σ r − mean x. Arguments: images (n, rows, columns, channels); responses (n, N), non-negative; mask
-    (n, N) or None. Returns (N, rows, columns, channels); zeros for a neuron that never responded.
+    STA = Σ r x / Σ r − mean x.
+
+    Args:
+      images: (n, rows, columns, channels).
+      responses: (n, N), non-negative.
+      mask: (n, N) or None.
+
+    Returns:
+      (N, rows, columns, channels); zeros for a neuron that never responded.
     """
     images, responses = np.asarray(images, np.float64), np.asarray(responses, np.float64)
     weight = np.ones_like(responses) if mask is None else np.asarray(mask, np.float64)
@@ -35,8 +42,14 @@ def spike_triggered_average(images: np.ndarray, responses: np.ndarray, mask: np.
 def gradient_receptive_fields(predict: Predict, images: np.ndarray) -> np.ndarray:
     """Mean over images of the derivative of each prediction with respect to the pixels: E[∂yₙ/∂x].
 
-    For a linear model this is its filter. Arguments: predict, a function from images (n, rows, columns, channels) to
-    (n, N); images to average over. Returns (N, rows, columns, channels).
+    For a linear model this is its filter.
+
+    Args:
+      predict: a function from images (n, rows, columns, channels) to (n, N).
+      images: to average over.
+
+    Returns:
+      (N, rows, columns, channels).
     """
 
     def single(image):
@@ -60,9 +73,20 @@ def most_exciting_images(
     """For each neuron an image of given contrast that drives its prediction as high as gradient ascent finds.
 
     Maximises yₙ(x) over ‖x‖₂ = norm, x without mean: a step along the normalized gradient, then back onto the sphere;
-    the best of several random starts. Arguments: predict as in `gradient_receptive_fields`; shape (rows, columns,
-    channels); neurons, indices; norm, ‖x‖₂ in the units of the model's input; key; steps; step_size, as a fraction of
-    norm; starts. Returns (images (len(neurons), *shape), predictions (len(neurons),)).
+    the best of several random starts.
+
+    Args:
+      predict: as in `gradient_receptive_fields`.
+      shape: (rows, columns, channels).
+      neurons: indices.
+      norm: ‖x‖₂ in the units of the model's input.
+      key: of the starts.
+      steps: of ascent.
+      step_size: as a fraction of norm.
+      starts: how many.
+
+    Returns:
+      (images (len(neurons), *shape), predictions (len(neurons),)).
     """
     neurons = jnp.asarray(neurons)
 
@@ -92,7 +116,9 @@ def most_exciting_images(
 def filter_centers(gaussians: np.ndarray, bounds: GaussianBounds) -> np.ndarray:
     """Centers (F, 2) as (x, y) in pixels of difference-of-Gaussians units, clipped as the model uses them.
 
-    Arguments: gaussians (2, 4, F); bounds, their GaussianBounds.
+    Args:
+      gaussians: (2, 4, F).
+      bounds: their GaussianBounds.
     """
     x, y = np.asarray(gaussians)[0, 2:4]
     return np.stack([np.clip(x, *bounds.center_x), np.clip(y, *bounds.center_y)], axis=1)

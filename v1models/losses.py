@@ -60,9 +60,16 @@ def terms(
 def make_loss(noise: str, count_masked: bool = False, offset: float = POISSON_OFFSET) -> Callable[..., jax.Array]:
     """Build loss(predictions, responses, mask=None, mean_rates=None) -> scalar.
 
-    Arguments: noise, one of LOSSES; count_masked, whether masked entries count in the Bernoulli mean; offset, ε of the
-    Poisson logarithm. The closure takes predictions and responses (B, N), mask (B, N) or None, mean_rates (N,) or None
-    (Poisson only). Raises ConfigError for an unknown noise or for mean rates where they mean nothing.
+    Args:
+      noise: one of LOSSES.
+      count_masked: whether masked entries count in the Bernoulli mean.
+      offset: ε of the Poisson logarithm.
+
+    Returns:
+      A function of predictions and responses (B, N), mask (B, N) or None, and mean_rates (N,) or None (Poisson only).
+
+    Raises:
+      ConfigError: an unknown noise, or mean rates where they mean nothing.
     """
     if noise not in LOSSES:
         raise ConfigError(f"noise is {noise!r}; choose one of {', '.join(LOSSES)}.")
@@ -91,8 +98,11 @@ def neuron_sums(noise: str, predictions: jax.Array, responses: jax.Array, mask: 
 def mean_rates(responses: jax.Array, mask: jax.Array | None = None, over_measured: bool = True) -> jax.Array:
     """Mean response of each neuron, floored at 1e-8.
 
-    Arguments: responses (n, N); mask (n, N) or None; over_measured, divide by the measured rows of a neuron (True) or
-    by all rows (False: NDN3, which makes the normalizer of a pooled neuron too small).
+    Args:
+      responses: (n, N).
+      mask: (n, N) or None.
+      over_measured: divide by the measured rows of a neuron (True) or by all rows (False: NDN3, which makes the
+        normalizer of a pooled neuron too small).
     """
     if mask is None:
         return jnp.maximum(jnp.mean(responses, 0), NORMALIZER_FLOOR)

@@ -40,7 +40,14 @@ def pearson(a: Any, b: Any, mask: Any = None) -> np.ndarray:
     """Pearson correlation of each neuron over rows, undefined counted as 0.
 
     r = Σ(a − ā)(b − b̄) / √(Σ(a − ā)² Σ(b − b̄)²) over rows with mask 1. A constant column, a fully masked one and one
-    with a single row give 0. Arguments: a, b (…, n, N); mask (n, N) or None. Returns (…, N) float64.
+    with a single row give 0.
+
+    Args:
+      a, b: (…, n, N).
+      mask: (n, N) or None.
+
+    Returns:
+      (…, N) float64.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     weight = np.ones(b.shape[-2:]) if mask is None else np.asarray(mask, np.float64)
@@ -56,7 +63,12 @@ def pearson_on_device(a: Any, b: Any, mask: Any = None) -> jax.Array:
 def percentiles_over_seeds(scores: Any, percentiles: Sequence[float] = PUBLISHED_PERCENTILES) -> np.ndarray:
     """The 50th, 90th and 10th percentile over seeds, the way an instance is reported.
 
-    Arguments: scores (…, seeds). Returns (…, 3).
+    Args:
+      scores: (…, seeds).
+      percentiles: which.
+
+    Returns:
+      (…, 3).
     """
     return np.moveaxis(np.percentile(np.asarray(scores, np.float64), percentiles, axis=-1), 0, -1)
 
@@ -80,7 +92,14 @@ def oracle_correlation(trials: np.ndarray, pooled: bool = False) -> np.ndarray:
     """Correlation of single trials with the mean of the other trials of the same image, per neuron (leave-one-out).
 
     pooled=False: one correlation over images for every trial, averaged over trials. pooled=True: one correlation over
-    all (trial, image) pairs. Arguments: trials (T, n, N), NaN where missing. Returns (N,).
+    all (trial, image) pairs.
+
+    Args:
+      trials: (T, n, N), NaN where missing.
+      pooled: whether all pairs are taken together.
+
+    Returns:
+      (N,).
     """
     trials, there = _trials(trials)
     filled = np.where(there, trials, 0)
@@ -155,7 +174,12 @@ def explainable_variance_explained(predictions: np.ndarray, trials: np.ndarray) 
     """FEVE = 1 − (mean (r − p)² − σ²) / (Var r − σ²), σ² the noise variance, over all single trials, per neuron (N,).
 
     1 for the true expected response, 0 for its mean. Neurons with Var r ≤ σ² have nothing to explain: NaN.
-    Arguments: predictions (n, N); trials (T, n, N). Source: Cadena et al. 2019.
+
+    Args:
+      predictions: (n, N).
+      trials: (T, n, N).
+
+    Source: Cadena et al. 2019.
     """
     trials, there = _trials(trials)
     noise, count = noise_variance(trials), there.sum((0, 1))
@@ -175,7 +199,13 @@ def correlation_to_average(predictions: np.ndarray, trials: np.ndarray) -> np.nd
 def normalized_correlation(predictions: np.ndarray, trials: np.ndarray) -> np.ndarray:
     """CCnorm = Cov(p, r̄) / √(Var p · signal power): correlation with the noise-free response, per neuron (N,).
 
-    Neurons without signal power are NaN. Arguments: predictions (n, N); trials (T, n, N). Source: Schoppe et al. 2016.
+    Neurons without signal power are NaN.
+
+    Args:
+      predictions: (n, N).
+      trials: (T, n, N).
+
+    Source: Schoppe et al. 2016.
     """
     predictions, average = np.asarray(predictions, np.float64), trial_average(trials)
     power = signal_power(trials)

@@ -202,7 +202,12 @@ def penalize(name: str, w: jax.Array) -> jax.Array:
 def penalize_factorized(name: str, features: jax.Array, mask: jax.Array) -> jax.Array:
     """The penalty `name` (λ = 1) of a factorized layer.
 
-    'product_l1' is Σₙ ‖k_s‖₁ ‖k_t‖₁ (Klindt et al. 2017). Arguments: features k_t (C, N); mask k_s (H, W, N).
+    'product_l1' is Σₙ ‖k_s‖₁ ‖k_t‖₁ (Klindt et al. 2017).
+
+    Args:
+      name: of the penalty.
+      features: k_t (C, N).
+      mask: k_s (H, W, N).
     """
     if name == "product_l1":
         return jnp.sum(jnp.sum(_magnitude(features), 0) * jnp.sum(_magnitude(mask), (0, 1)))
@@ -217,12 +222,14 @@ def penalize_factorized(name: str, features: jax.Array, mask: jax.Array) -> jax.
 def check_penalties(penalties: Mapping[str, float], family: str, shape: tuple[int, int, int], where: str) -> None:
     """Refuse penalties that are unknown, inapplicable, negative, or undefined on this shape.
 
-    Arguments
-        penalties: {name: strength}.
-        family: 'weights' (dense, convolution), 'factorized' (what/where) or 'none' (layers without a free matrix).
-        shape: (H, W, C) of one receptive field.
-        where: the layer, for the message.
-    Raises ConfigError.
+    Args:
+      penalties: {name: strength}.
+      family: 'weights' (dense, convolution), 'factorized' (what/where) or 'none' (layers without a free matrix).
+      shape: (H, W, C) of one receptive field.
+      where: the layer, for the message.
+
+    Raises:
+      ConfigError: names the layer and the penalty.
     """
     known = FAMILIES[family]
     height, width, channels = shape

@@ -218,8 +218,15 @@ def training_scores(
     """Write how members do on the training images too, where the config asks for it.
 
     Adds the column training_correlation to results.csv; with a teacher, writes teacher.csv: seed, images (training or
-    validation), responses (noisy, clean or recorded), correlation, each a mean over neurons. Arguments: predictions of
-    the validation images, (S, m, N). Returns the training correlations (S,), or None.
+    validation), responses (noisy, clean or recorded), correlation, each a mean over neurons.
+
+    Args:
+      config, experiment, result: of the instance.
+      predictions: of the validation images, (S, m, N).
+      folder: of the run.
+
+    Returns:
+      The training correlations (S,), or None.
     """
     if not config.fit.score_training:
         return None

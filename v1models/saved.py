@@ -73,8 +73,15 @@ def save(
 ) -> None:
     """Write a fit into a run folder.
 
-    Arguments: workdir; spec, the NetworkSpec; result, a FitResult; members, {'instance': name, 'seed': int} of each;
-    offset, scale, of the normalization in force. Raises ConfigError when the number of members differs.
+    Args:
+      workdir: the folder.
+      spec: the NetworkSpec.
+      result: a FitResult.
+      members: {'instance': name, 'seed': int} of each.
+      offset, scale: of the normalization in force.
+
+    Raises:
+      ConfigError: the number of members differs.
     """
     if len(members) != len(result.correlations):
         raise ConfigError(f"{len(members)} member labels for a fit of {len(result.correlations)} members.")
@@ -155,8 +162,13 @@ def percentile_table(results: pd.DataFrame) -> pd.DataFrame:
 def ceiling_table(predictions: np.ndarray, trials: np.ndarray) -> pd.DataFrame:
     """Scores of one set of predictions beside the noise ceilings, one row a neuron.
 
-    Arguments: predictions (m, N); trials (T, m, N), NaN where missing. Columns: correlation with the average, its
-    ceiling √reliability, normalized correlation, oracle correlation, FEV and FEVE.
+    Args:
+      predictions: (m, N).
+      trials: (T, m, N), NaN where missing.
+
+    Returns:
+      Columns: correlation with the average, its ceiling √reliability, normalized correlation, oracle correlation, FEV
+      and FEVE.
     """
     return pd.DataFrame(
         {

@@ -114,13 +114,20 @@ def simulate(
 ) -> Population:
     """A simulated population as a `Population`, its `truth` a `Truth`.
 
-    Arguments
-        neurons; size, pixels a side; train_images, shown once; validation_images, shown `repeats` times.
-        kind: 'center_surround', 'energy' or 'mixed' (half of each); units: center–surround units that feed the former,
-            through hidden units, `hidden` of them a neuron (at least two).
-        noise: 'poisson' (counts) or 'gamma' (continuous, variance = mean); mean_rate: mean expected response.
-        seed: of everything random. Raises ConfigError for an unknown kind or noise, a size below 12, or
-        a share of hidden units outside (0, 1].
+    Args:
+      neurons: how many.
+      size: pixels a side of an image.
+      train_images, validation_images: how many, the former shown once, the latter `repeats` times.
+      repeats: of each validation image.
+      kind: 'center_surround', 'energy' or 'mixed' (half of each).
+      noise: 'poisson' (counts) or 'gamma' (continuous, variance = mean).
+      mean_rate: mean expected response.
+      units: center–surround units.
+      hidden: hidden units between these and the neurons, a share of the neurons (at least two units).
+      seed: of everything random.
+
+    Raises:
+      ConfigError: an unknown kind or noise, a size below 12, or a share of hidden units outside (0, 1].
     """
     if kind not in KINDS or noise not in NOISES:
         raise ConfigError(

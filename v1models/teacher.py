@@ -20,7 +20,11 @@ SCORED = ("noisy", "clean")
 def noisy_responses(random: np.random.RandomState, rates: np.ndarray, noise: float, draws: int = 1) -> np.ndarray:
     """Mean of `draws` of g + c √g ξ, (n, N).
 
-    Arguments: random, a `RandomState` whose stream goes on; rates g (n, N), non-negative; noise c; draws.
+    Args:
+      random: a `RandomState` whose stream goes on.
+      rates: g (n, N), non-negative.
+      noise: c.
+      draws: how many are averaged.
     """
     return np.mean([random.normal(rates, noise * np.sqrt(rates)) for _ in range(draws)], axis=0)
 
@@ -33,10 +37,18 @@ def shifted(responses: np.ndarray, minimum: float) -> np.ndarray:
 def teach(config: ConfigDict, population: Population) -> tuple[Population, dict[str, tuple]]:
     """A population with the teacher's responses in place of its own, where the config names one.
 
-    Arguments: config, with `data.teacher`; population, normalized. The stream RandomState(seed) gives the training
-    responses first, then the validation responses. Returns the population and {name: (training, validation responses)}
-    to compare predictions with: noisy, clean (the teacher's g) and recorded; without a teacher {}.
-    Raises ConfigError for a run that cannot be the teacher of this population.
+    The stream RandomState(seed) gives the training responses first, then the validation responses.
+
+    Args:
+      config: with `data.teacher`.
+      population: normalized.
+
+    Returns:
+      The population and {name: (training, validation responses)} to compare predictions with: noisy, clean (the
+      teacher's g) and recorded; without a teacher {}.
+
+    Raises:
+      ConfigError: a run that cannot be the teacher of this population.
     """
     options = config.data.teacher
     if options.run is None:

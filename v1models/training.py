@@ -182,8 +182,10 @@ def side_by_side(function: Callable, axes: Sequence[int | None], size: int | Non
     thread of its own. All shares have the same size, and hence the same program: where members do not divide evenly the
     last share begins with some of the share before, which costs no time. Accelerators take one share after another.
 
-    Arguments: function; axes, 0 for each of its arguments that has a leading axis of members, else None; size, most
-    members in one program, or None for all that there are (on a CPU, for an equal share for each core).
+    Args:
+      function: of one member.
+      axes: 0 for each of its arguments that has a leading axis of members, else None.
+      size: most members in one program, or None for all that there are (on a CPU, for an equal share for each core).
     """
     program = jax.jit(jax.vmap(function, in_axes=axes))
     workers, alone = 1, program
@@ -281,18 +283,27 @@ def fit(
 ) -> FitResult:
     """Fit members side by side.
 
-    Arguments
-        trainer: closures of `make_trainer`.
-        members: (M, …) as `start_members` gives; hyper: a `Hyper` with a leading axis M.
-        data: `Data` to train on; validation: `Data` to score on at logged epochs.
-        plan: a `Plan`; stopping_data: `Data` that early stopping looks at, needed with early stopping alone; it should
-            not be the validation rows.
-        checkpoints: a `runtime.checkpoint.Checkpoints` or None; the latest one there is continued.
-        report: function (epoch, {'train_loss', 'penalty', 'validation_loss', 'validation_correlation': (M,)}) or None,
-            called at every logged epoch.
-        stop: function () -> bool or None, asked at every logged epoch whether to end there.
-    Returns a `FitResult`. Raises StoppedError when `stop` said so, ConfigError for a plan that does not fit the data,
-    RunError when all members diverge.
+    Args:
+      trainer: closures of `make_trainer`.
+      members: (M, …) as `start_members` gives.
+      hyper: a `Hyper` with a leading axis M.
+      data: `Data` to train on.
+      validation: `Data` to score on at logged epochs.
+      plan: a `Plan`.
+      stopping_data: `Data` that early stopping looks at, needed with early stopping alone; it should not be the
+        validation rows.
+      checkpoints: a `runtime.checkpoint.Checkpoints` or None; the latest one there is continued.
+      report: function (epoch, {'train_loss', 'penalty', 'validation_loss', 'validation_correlation': (M,)}) or None,
+        called at every logged epoch.
+      stop: function () -> bool or None, asked at every logged epoch whether to end there.
+
+    Returns:
+      A `FitResult`.
+
+    Raises:
+      StoppedError: `stop` said so.
+      ConfigError: a plan that does not fit the data.
+      RunError: all members diverge.
     """
     rows = data.images.shape[0]
     if (plan.stopping is None) != (stopping_data is None):
