@@ -4,7 +4,7 @@
     shuffled_weights   the entries of every trained tensor permuted: the same weights, but nothing learned
     diagonal_mass      the sampler with a diagonal mass: channels not coupled by their momentum
 
-An effect that a control shows as well does not come from what the control lacks.  Chains of a control start from the
+An effect that a control shows as well does not come from what the control lacks. Chains of a control start from the
 same states and see the same images as those of the experiment.
 """
 
@@ -82,9 +82,15 @@ def make_controls(
 ) -> list[Control]:
     """Build config.record.controls.
 
-    images: (N, H, W, C) states of the image layer, on which Langevin's step size is tuned; a folder with a recording of
-    that control keeps its step size.  Raises ConfigError for controls that cannot be made, RunError if Langevin
-    dynamics is stable at none of its step sizes.
+    Args:
+        config: of the run.
+        workdir: run folder; one with a recording of the Langevin control keeps its step size.
+        trained: the model.
+        images: (N, H, W, C) states of the image layer, on which Langevin's step size is tuned.
+
+    Raises:
+        ConfigError: controls that cannot be made.
+        RunError: Langevin dynamics is stable at none of its step sizes.
     """
     if not controlled_experiments(config):
         return []
@@ -154,16 +160,21 @@ def permute_entries(params: Any, seed: int) -> Any:
 
 
 def tune_step_size(config: ConfigDict, trained: Trained, images: np.ndarray) -> Tuned:
-    """Find the step size at which overdamped Langevin dynamics forgets fastest without losing the law it samples.
+    """Find the step size at which overdamped Langevin dynamics forgets fastest without losing what it samples from.
 
     From chains that the model's own sampler has settled, every step size runs the same length, rising until one is
-    unstable or its mean energy E differs too much from that at the smallest, E_0.  What is too much: with the thermal
+    unstable or its mean energy E differs too much from that at the smallest, E_0. What is too much: with the thermal
     energy U = N T/2 of the N units that move, |E - E_0| may be 5 % of U, or as large as that of the model's own sampler
-    up to 20 %, so that both are about equally exact.  Among those allowed, the one with the smallest mean integrated
-    autocorrelation time of the recorded layers' units wins.
+    up to 20 %, so that both are about equally exact. Among those allowed, the one with the smallest mean integrated
+    autocorrelation time of the recorded layers' units wins. Deterministic given the config.
 
-    images: (N, H, W, C) states of the image layer, held while the latents move.  Deterministic given the config.
-    Raises RunError if the smallest step size is unstable.
+    Args:
+        config: of the run.
+        trained: the model.
+        images: (N, H, W, C) states of the image layer, held while the latents move.
+
+    Raises:
+        RunError: the smallest step size is unstable.
     """
     model, count = trained.model, len(trained.model.bounds)
     free = range(1, count)

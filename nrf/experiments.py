@@ -51,8 +51,13 @@ TRACE_TYPES = ("float16", "float32")
 def record(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, pathlib.Path]:
     """Make the recordings of config.record, or what is missing of them; returns the folder of each by name.
 
-    Raises ConfigError for fields that cannot be used, RecordingError for a recording of other settings in the way or
-    chains that diverge.
+    Args:
+        config: of the run.
+        workdir: run folder with a trained model.
+
+    Raises:
+        ConfigError: fields that cannot be used.
+        RecordingError: a recording of other settings is in the way, or chains diverge.
     """
     check_settings(config)
     devices.set_matmul_precision(config.precision)
@@ -83,7 +88,7 @@ def record(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, pathlib
 
 
 def make_jobs(config: ConfigDict, workdir: str | pathlib.Path) -> list[Job]:
-    """The recordings that config.record asks for, controls last; nothing is recorded yet."""
+    """Return the recordings that config.record asks for, controls last; nothing is recorded yet."""
     trained = read_trained(config, workdir)
     data = config.data
     images = load_images(
@@ -121,9 +126,16 @@ def check_settings(config: ConfigDict) -> None:
 def make_schema(
     config: ConfigDict, protocol: Protocol, trained: Trained, control: Mapping[str, Any] | None = None
 ) -> Schema:
-    """What the recording of a protocol holds, without computing anything; `Schema.num_bytes` is its size.
+    """Return what the recording of a protocol holds, without computing anything; its `num_bytes` is its size.
 
-    control: what the recording says of the control that it is.
+    Args:
+        config: of the run.
+        protocol: what is shown.
+        trained: the model.
+        control: what the recording says of the control that it is.
+
+    Raises:
+        ConfigError: a layer that does not move in this experiment.
     """
     record, layers = config.record, trained.model.architecture.layers
     first_layer = 1 if protocol.clamped else 0

@@ -31,12 +31,12 @@ class Recording:
     """A recording to read.
 
     Args:
-      folder: of the recording.
-      verify: compare every file of a block with its checksum when the block is first read; only its presence and size
-        otherwise.
+        folder: of the recording.
+        verify: compare every file of a block with its checksum when the block is first read; only its presence and
+            size otherwise.
 
     Raises:
-      RecordingError: there is none, or it is of another version.
+        RecordingError: there is none, or it is of another version.
     """
 
     def __init__(self, folder: str | os.PathLike, verify: bool = True):
@@ -56,18 +56,24 @@ class Recording:
         return self.schema.about
 
     def names(self) -> list[str]:
-        """Names of the arrays."""
+        """Return the names of the arrays."""
         return list(self.schema.arrays)
 
     def missing(self) -> list[int]:
-        """Blocks that are unfinished or damaged."""
+        """Return the blocks that are unfinished or damaged."""
         return [b for b in range(self.schema.num_blocks) if find_damage(self.folder, self.schema, b) is not None]
 
     def read(self, name: str, **where: slice | int | Sequence[int] | np.ndarray) -> np.ndarray:
-        """Part of an array, by the names of its dimensions: read("state/1", stimulus=slice(0, 8), time=slice(100)).
+        """Return part of an array, chosen by the names of its dimensions.
 
-        An integer drops its dimension; lists take several entries of one dimension.  Raises RecordingError for an
-        unknown array or dimension and for a block that is unfinished or damaged.
+            recording.read("state/1/sites", stimulus=slice(0, 8), time=slice(100))
+
+        Args:
+            name: of the array.
+            where: what to take of each dimension; an integer drops it, lists take several entries.
+
+        Raises:
+            RecordingError: an unknown array or dimension, or a block that is unfinished or damaged.
         """
         if name not in self.schema.arrays:
             raise RecordingError(f"{self.folder} holds no array '{name}'{did_you_mean(name, self.schema.arrays)}")

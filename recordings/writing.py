@@ -44,12 +44,12 @@ class Writer:
     """Writes a recording, or goes on with one of the same schema.
 
     Args:
-      folder: of the recording; made if it is missing.
-      schema: what it holds.
-      max_pending: bytes that may wait to be written.
+        folder: of the recording; made if it is missing.
+        schema: what it holds.
+        max_pending: bytes that may wait to be written.
 
     Raises:
-      RecordingError: the folder holds another recording; the message names the first difference.
+        RecordingError: the folder holds another recording; the message names the first difference.
     """
 
     def __init__(self, folder: str | os.PathLike, schema: Schema, max_pending: int = MAX_PENDING):
@@ -66,7 +66,7 @@ class Writer:
         self._stores = {name: open_array(self.folder, name, schema, create=True) for name in schema.arrays}
 
     def missing(self) -> list[int]:
-        """Blocks that are not finished, in rising order; a marked block that is damaged counts as missing."""
+        """Return the blocks that are not finished, in rising order; a damaged block counts as missing."""
         found = []
         for block in range(self.schema.num_blocks):
             if find_damage(self.folder, self.schema, block, verify=True) is None:
@@ -78,9 +78,15 @@ class Writer:
     def write(self, block: int, name: str, values: np.ndarray, start: int = 0) -> None:
         """Hand over part of a block; returns before it is on disk unless too much is waiting.
 
-        values: the array's dimensions, with the stimuli of the block and, if there is a dimension 'time', any number of
-        steps from `start` on.  It must not be changed afterwards.  Raises RecordingError for non-finite values and for
-        values that the array's type cannot hold.
+        Args:
+            block: its number.
+            name: of the array.
+            values: the array's dimensions, with the stimuli of the block and, if there is a dimension 'time', any
+                number of steps from `start` on. They must not be changed afterwards.
+            start: first step.
+
+        Raises:
+            RecordingError: values that are not finite or that the array's type cannot hold.
         """
         array = self.schema.arrays[name]
         if block not in self._written:
@@ -103,9 +109,10 @@ class Writer:
             self._wait_one()
 
     def finish(self, block: int) -> None:
-        """Mark a block as complete once it is on disk; the waiting and hashing happen beside the next computation.
+        """Mark a block as complete once it is on disk; waiting and hashing happen beside the next computation.
 
-        Raises RecordingError if something of the block was never written.
+        Raises:
+            RecordingError: something of the block was never written.
         """
         for name, array in self.schema.arrays.items():
             steps = array.shape[array.dims.index(TIME)] if TIME in array.dims else 1

@@ -28,9 +28,10 @@ MOST_CURVES = 12  # on one figure
 
 
 def run_folders(workdir) -> dict[str, Path]:
-    """Finished runs of a sweep by name, in its order, or the one run whose folder it is.
+    """Return the finished runs of a sweep by name, in its order, or the one run whose folder it is.
 
-    Raises ConfigError for a folder that is neither, or holds no finished run.
+    Raises:
+        ConfigError: the folder is neither, or holds no finished run.
     """
     folder = Path(workdir)
     if (folder / SWEEP_FILE).exists():
