@@ -178,6 +178,7 @@ def write_results(
         jax.jit(jax.vmap(experiment.trainer.predict, in_axes=(0, None)))(result.members, experiment.validation.images)
     )
     validation = experiment.validation
+    add_neuron_columns(config.optimization.noise, predictions, validation, folder)
     ensemble = metrics.pearson(predictions.mean(0), validation.responses, validation.mask)
     pd.DataFrame({"neuron": np.arange(len(ensemble)), "correlation": ensemble}).to_csv(
         folder / "ensemble.csv", index=False
@@ -210,6 +211,30 @@ def write_results(
     # Written last: a folder that has it is whole.
     write_json(folder / FINISHED, done, indent=2)
     return done
+
+
+def add_neuron_columns(noise: str, predictions: np.ndarray, validation: Data, folder: pathlib.Path) -> None:
+    """Add to neurons.csv what else is said of a neuron, over its own validation images.
+
+    cost: its loss as NDN3's eval_models reports it, not null-adjusted; prediction_sd, response_sd: over images.
+
+    Args:
+      noise: of the loss.
+      predictions: of the seeds, (S, m, N).
+      validation: the responses, (m, N), and their mask.
+      folder: of the run.
+    """
+    mask = np.ones(validation.responses.shape) if validation.mask is None else np.asarray(validation.mask)
+    measured = mask > 0
+    responses = np.where(measured, np.asarray(validation.responses, np.float64), np.nan)
+    columns = {
+        "cost": [regime.neuron_costs(noise, one, validation.responses, mask) for one in predictions],
+        "prediction_sd": [np.nanstd(np.where(measured, one, np.nan), axis=0) for one in predictions],
+        "response_sd": [np.nanstd(responses, axis=0)] * len(predictions),
+    }
+    neurons = pd.read_csv(folder / "neurons.csv", dtype={"instance": str})
+    added = {name: np.concatenate(values) for name, values in columns.items()}
+    neurons.assign(**added).to_csv(folder / "neurons.csv", index=False)
 
 
 def training_scores(

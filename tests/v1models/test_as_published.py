@@ -58,6 +58,10 @@ def test_a_config_trains_to_the_weights_and_costs_of_ndn3(name, reference, share
     history = pd.read_csv(tmp_path / "run" / "history.csv")
     np.testing.assert_allclose(history["validation_loss"], arrays["epoch_cost_test"], rtol=1e-5)
     np.testing.assert_allclose(model.predict(x[held])[0], arrays["pred_test_final"], rtol=1e-4, atol=1e-5)
+    neurons = pd.read_csv(tmp_path / "run" / "neurons.csv")
+    np.testing.assert_allclose(neurons["cost"], arrays["eval_models_test_final"], rtol=1e-4)
+    np.testing.assert_allclose(neurons["prediction_sd"], arrays["pred_test_final"].std(0), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(neurons["response_sd"], y[held].std(0), rtol=1e-5)
 
 
 def test_arrays_and_regions_are_normalized_by_their_own_statistics(tmp_path):
