@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from runtime.config import ConfigError
 
@@ -93,6 +94,22 @@ def make_loss(noise: str, count_masked: bool = False, offset: float = POISSON_OF
 def neuron_sums(noise: str, predictions: jax.Array, responses: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """Loss of each neuron summed over rows, (N,), without any normalizer."""
     return jnp.sum(terms(noise, predictions, responses, mask), axis=0)
+
+
+def neuron_costs(
+    noise: str, predictions: jax.Array, responses: jax.Array, mask: jax.Array | None = None
+) -> np.ndarray:
+    """Loss of each neuron, (N,): Σ / max(Σ response, 1) for Poisson and Bernoulli, Σ / measured rows for Gaussian.
+
+    Args:
+      noise: one of LOSSES.
+      predictions, responses: (n, N).
+      mask: (n, N), 1 where measured, or None.
+    """
+    weight = np.ones(np.shape(responses)) if mask is None else np.asarray(mask)
+    total = weight if noise == "gaussian" else np.asarray(responses) * weight
+    sums = np.asarray(neuron_sums(noise, jnp.asarray(predictions), jnp.asarray(responses), mask))
+    return sums / np.maximum(np.sum(total, axis=0), 1)
 
 
 def mean_rates(responses: jax.Array, mask: jax.Array | None = None, over_measured: bool = True) -> jax.Array:

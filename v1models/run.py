@@ -39,12 +39,12 @@ from runtime.config import ConfigError, RunError, check_same, read_config, save_
 from runtime.files import write_arrays, write_json
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, Progress
-from v1models import interpret, metrics, recovery, saved
+from v1models import interpret, losses, metrics, recovery, saved
 from v1models.experiment import Experiment, first_members, read_experiment, shared_program
 from v1models.network import Network
 from v1models.specification import NetworkSpec
 from v1models.training import FitResult, StoppedError, fit, stack_hypers
-from v1models.update import Member
+from v1models.update import Data, Member
 
 MAY_CHANGE = ("log", "data.dir", "published", "origin")
 CHUNK = 50  # images predicted at once where there are many
@@ -228,7 +228,7 @@ def add_neuron_columns(noise: str, predictions: np.ndarray, validation: Data, fo
     measured = mask > 0
     responses = np.where(measured, np.asarray(validation.responses, np.float64), np.nan)
     columns = {
-        "cost": [regime.neuron_costs(noise, one, validation.responses, mask) for one in predictions],
+        "cost": [losses.neuron_costs(noise, one, validation.responses, mask) for one in predictions],
         "prediction_sd": [np.nanstd(np.where(measured, one, np.nan), axis=0) for one in predictions],
         "response_sd": [np.nanstd(responses, axis=0)] * len(predictions),
     }

@@ -282,10 +282,9 @@ def neuron_costs(
     """
     predictions, responses = np.asarray(predictions), np.asarray(responses)
     weight = np.ones_like(responses) if mask is None else np.asarray(mask)
-    sums = np.asarray(losses.neuron_sums(noise, predictions, responses, mask))
     rows = np.sum(weight, axis=0)
     total = np.sum(responses * weight, axis=0)
-    costs = sums / (np.maximum(rows, 1) if noise == "gaussian" else np.maximum(total, 1))
+    costs = losses.neuron_costs(noise, predictions, responses, mask)
     if not null_adjusted:
         return costs
     rates = total / np.maximum(rows, 1)
