@@ -15,17 +15,32 @@ import pathlib
 import sys
 
 from runtime import devices
-from runtime.config import ConfigError, RunError, clear_errors, default_name, did_you_mean, load_config, split_flags
-from runtime.executors import OPTIONS, make_executor, read_options
-from runtime.sweeps import FAILED, FINISHED, is_sweep, run_sweep
+from runtime.config import ConfigError, clear_errors, default_name, did_you_mean, load_config, split_flags
+from runtime.executors import OPTIONS
+from runtime.sweeps import check_executor, finished_runs, is_sweep, train_sweep
 
 
-def train(config, workdir, flags) -> None:
-    """Train the model and say where everything is."""
+def import_(config, workdir, flags) -> None:
+    """Make a run folder of a model that was trained elsewhere."""
+    from nrf.training import import_weights as run
+
+    print(f"imported into {run(config, workdir)}")
+
+
+def train(config, workdir, flags) -> bool:
+    """Train the model, or all runs of a sweep, and say where everything is; returns whether a sweep came to an end."""
+    from nrf import sweeps
     from nrf.training import summary
     from nrf.training import train as run
 
-    print(summary(workdir, run(config, workdir)))
+    if not is_sweep(config):
+        print(summary(workdir, run(config, workdir)))
+        return True
+    finished = train_sweep(
+        config, workdir, sweeps.train_members, sweeps.program, flags.executor, flags.executor_options
+    )
+    print("runs side by side in", *sweeps.report(workdir), sep="\n  ")
+    return finished
 
 
 def visualise(config, workdir, flags) -> None:
@@ -82,12 +97,7 @@ def fit(config, workdir, flags) -> bool:
 
     if not is_sweep(config):
         return train_together([config], [workdir])[0]["finished"]
-    with make_executor(flags.executor, flags.executor_options) as execute:
-        states = run_sweep(config, workdir, train_together, shared_program, execute)
-    failed = [state["name"] for state in states if state["state"] == FAILED]
-    if failed and len(failed) == len(states):
-        raise RunError(f"all {len(failed)} runs failed, for the reasons above")
-    return all(state["state"] in (FINISHED, FAILED) for state in states)
+    return train_sweep(config, workdir, train_together, shared_program, flags.executor, flags.executor_options)
 
 
 def report(config, workdir, flags) -> None:
@@ -134,8 +144,10 @@ def describe(config, form: str) -> str:
 
 # Stages of each package, and those that run where --stages does not say otherwise.
 STAGES = {
-    "nrf": {"train": train, "visualise": visualise, "record": record, "analyse": analyse, "diagnose": diagnose,
-            "score": score},
+    "nrf": {
+        "import": import_, "train": train, "visualise": visualise, "record": record, "analyse": analyse,
+        "diagnose": diagnose, "score": score,
+    },
     "v1models": {"train": fit, "report": report},
     "known": {"record": record_known, "analyse": analyse},
     "leaderboard": {"train": compare, "report": show},
@@ -148,6 +160,10 @@ DEFAULT_STAGES = {
     "leaderboard": ["train", "report"],
     "figures": ["report"],
 }
+
+
+# Stages that take a sweep as a whole; the others take its runs one by one.
+WHOLE = ("train", "report")
 
 
 def main(arguments: list[str]) -> None:
@@ -166,19 +182,21 @@ def main(arguments: list[str]) -> None:
     if flags.describe:
         print(describe(config, flags.describe))
         return
-    read_options(flags.executor, flags.executor_options)
     package = config.get("package", "nrf")
     known, stages = STAGES[package], flags.stages.split(",") if flags.stages else DEFAULT_STAGES[package]
     for stage in stages:
         if stage not in known:
             raise ConfigError(f"--stages names '{stage}'{did_you_mean(stage, known)}")
+    check_executor(config, stages, flags.executor, flags.executor_options)
     workdir = flags.workdir or pathlib.Path("runs") / default_name(spec)
     devices.initialise()
     devices.enable_compilation_cache(workdir.parent / ".compiled")
     print(f"{spec} in {workdir} on {devices.describe()}", flush=True)
     for stage in stages:
-        if known[stage](config, workdir, flags) is False:
-            break
+        alone = stage in WHOLE or not is_sweep(config)
+        for member, folder in [(config, workdir)] if alone else finished_runs(config, workdir):
+            if known[stage](member, folder, flags) is False:
+                return
 
 
 if __name__ == "__main__":

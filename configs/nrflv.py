@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from recordings.names import CONTROLS, FREE, LEVELS, LINE, OBSERVE, PATCHES, PRIMARY, REPEATED, TUNING, VARIABLES
 from recordings.periods import LEAST_STEPS
 from runtime.config import select_preset
-from runtime.fields import choice, number, optional, per_layer, several
+from runtime.fields import choice, choice_per_layer, number, optional, per_layer, several
 
 MODES = ("standard", "channels_energy", "channels_state")
 EXPERIMENTS = (PRIMARY, TUNING, REPEATED, PATCHES, LINE, OBSERVE, FREE)
@@ -50,6 +50,7 @@ def base() -> ConfigDict:
     config.data.rescale = True  # map grey levels [0, 1] to the range of the image layer
 
     config.model = ConfigDict()
+    config.model.checkpoint = optional(str)  # .pt file of the original program, whose weights are the run's first
     config.model.named = optional(str)  # an architecture of nrf/architectures.json, in place of the lists below
     config.model.architecture = patch_architecture(size=16, channels=1)
     config.model.state_activation = choice("hardtanh", "hardsig", "relu")
@@ -87,6 +88,7 @@ def base() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.updates = number(300, at_least=1)
+    config.train.start_from = optional(str)  # run folder whose weights, and chains if they fit, are the run's first
     config.train.batch = number(32, at_least=1)
     config.train.optimizer = choice("adam", "sgd")
     config.train.lr = number(2e-3, above=0)
@@ -96,6 +98,8 @@ def base() -> ConfigDict:
     config.train.own_clip = False  # the clip of the thesis that belongs to the optimiser (see nrf/optimizers.py)
     config.train.global_norm = number(1.0, at_least=0)  # limit of the norm of all parameters' gradient, 0 for none
     config.train.max_energy = number(1e4, above=0)  # per pixel; beyond it the run stops as diverged
+
+    config.sweep = ConfigDict({"grid": (), "runs": ()})  # many runs in place of one, see runtime/sweeps.py
 
     config.log = ConfigDict()
     config.log.every = number(10, at_least=1)  # updates between lines of metrics
@@ -222,44 +226,85 @@ def quick(config: ConfigDict) -> None:
 
 
 def samplers() -> ConfigDict:
-    """One group of options for each sampler; `name` chooses.  Numbers may be tuples with one entry per layer."""
+    """One group of options for each sampler; `name` chooses.
+
+    Numbers and masses may be tuples with one entry per layer.  coupling_sd: width of a circulant mass in channels, None
+    for the published one.  boundary: what happens at the walls of the states, see nrf/samplers/boundaries.py.
+    """
     config = ConfigDict()
-    config.name = "underdamped"
-    config.gradient_clip = 0.0  # limit of the norm of the states' gradient, 0 for none
-    config.underdamped = ConfigDict(
-        {"step_size": per_layer(0.3), "friction": per_layer(0.3), "temperature": per_layer(0.001), "mass": "diagonal"}
+    config.name = choice(
+        "underdamped", "langevin", "sghmc", "sghmc_thesis", "adam", "nesterov", "momentum", "sgd", "hmc", "mala", "nuts"
     )
-    config.langevin = ConfigDict({"step_size": per_layer(0.05), "temperature": per_layer(0.001)})
+    config.gradient_clip = number(0.0, at_least=0)  # limit of the norm of the states' gradient, 0 for none
+
+    def walls(*boundaries: str) -> dict:
+        return {"boundary": choice(*boundaries)}
+
+    def masses(kind: str) -> dict:
+        kinds = ("diagonal", "circulant") if kind == "diagonal" else ("circulant", "diagonal")
+        return {"mass": choice_per_layer(*kinds), "coupling_sd": per_layer(None, above=0)}
+
+    def descent(step_size: float, **others) -> ConfigDict:
+        return ConfigDict({"step_size": per_layer(step_size, above=0), **others, **walls("clamp", "none")})
+
+    def share(value: float):
+        return number(value, at_least=0, below=1)
+
+    config.underdamped = ConfigDict(
+        {
+            "step_size": per_layer(0.3, above=0),
+            "friction": per_layer(0.3, above=0),
+            "temperature": per_layer(0.001, at_least=0),
+            **masses("diagonal"),
+            **walls("reflect", "clamp", "none"),
+        }
+    )
+    config.langevin = ConfigDict(
+        {
+            "step_size": per_layer(0.05, above=0),
+            "temperature": per_layer(0.001, at_least=0),
+            "scheme": choice("leimkuhler-matthews", "euler"),
+            **walls("reflect", "clamp", "none"),
+        }
+    )
     config.sghmc = ConfigDict(
         {
-            "step_size": per_layer(0.1),
-            "friction": per_layer(0.1),
-            "temperature": per_layer(0.001),
-            "num_burn_in": 10,
-            "mass": "diagonal",
+            "step_size": per_layer(0.1, above=0),
+            "friction": per_layer(0.1, above=0),
+            "temperature": per_layer(0.001, at_least=0),
+            "num_burn_in": number(10, at_least=0),
             "mean_batch_preconditioner": False,
+            **masses("diagonal"),
+            **walls("reflect", "clamp", "none"),
         }
     )
     config.sghmc_thesis = ConfigDict(
         {
-            "step_size": per_layer(0.1),
-            "friction": per_layer(0.1),
-            "sigma": per_layer(0.0),
-            "min_sq_sigma": per_layer(9e-5),
-            "max_sq_sigma": per_layer(1e-4),
-            "num_burn_in": 100,
-            "scale_grad": 1.0,
-            "mass": "circulant",
+            "step_size": per_layer(0.1, above=0),
+            "friction": per_layer(0.1, above=0),
+            "sigma": per_layer(0.0, at_least=0),
+            "min_sq_sigma": per_layer(9e-5, at_least=0),
+            "max_sq_sigma": per_layer(1e-4, at_least=0),
+            "num_burn_in": number(100, at_least=0),
+            "scale_grad": per_layer(1.0, above=0),
+            "momentum_clip": per_layer(None, above=0),  # of the norm of a layer's displacement, over the whole batch
             "mean_batch_preconditioner": False,
+            **masses("circulant"),
+            **walls("clamp", "none"),
         }
     )
-    config.adam = ConfigDict({"step_size": per_layer(0.05)})
-    config.nesterov = ConfigDict({"step_size": per_layer(0.05), "momentum": 0.9})
-    config.momentum = ConfigDict({"step_size": per_layer(0.05), "momentum": 0.9})
-    config.sgd = ConfigDict({"step_size": per_layer(0.1)})
-    config.hmc = ConfigDict({"step_size": 0.1, "temperature": 0.001, "num_integration_steps": 5})
-    config.mala = ConfigDict({"step_size": 0.01, "temperature": 0.001})
-    config.nuts = ConfigDict({"step_size": 0.1, "temperature": 0.001, "max_num_doublings": 4})
+    config.adam = descent(0.05, b1=share(0.9), b2=share(0.999))
+    config.nesterov = descent(0.05, momentum=share(0.9))
+    config.momentum = descent(0.05, momentum=share(0.9))
+    config.sgd = descent(0.1)
+
+    def referee(step_size: float, **others) -> ConfigDict:
+        own = {"step_size": number(step_size, above=0), "temperature": number(0.001, above=0)}
+        return ConfigDict({**own, **others, **walls("reflect", "none")})
+
+    config.hmc = referee(0.1, num_integration_steps=number(5, at_least=1), inverse_mass=per_layer(1.0, above=0))
+    config.mala = referee(0.01)
+    config.nuts = referee(0.1, max_num_doublings=number(4, at_least=1), inverse_mass=per_layer(1.0, above=0))
     return config
 
 
@@ -300,7 +345,10 @@ def cifar(config: ConfigDict) -> None:
 
 
 def thesis(config: ConfigDict) -> None:
-    """The published flags, noise clamp and all: the sampler runs at a temperature of about 0.001 to 0.005."""
+    """The published command, noise clamp and all: the sampler runs at a temperature of about 0.001 to 0.005.
+
+    Its logging intervals, in sampler steps, are those below in updates of 1000 steps.
+    """
     config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3, "rescale": False})
     config.model.named = "NRFLV_CIFAR_4SL_small_densebackw_wideSL1base"
     config.initializer.lr = 5e-4
@@ -308,7 +356,7 @@ def thesis(config: ConfigDict) -> None:
     config.sampler.name = "sghmc_thesis"
     config.positive.steps = 500
     config.negative.update(
-        {"steps": 500, "longest": 2000, "buffer_size": 10000, "growth": 1.25, "fresh": "initializer"}
+        {"steps": 500, "longest": 2000, "buffer_size": 10000, "growth": 1.25, "fresh": "uniform"}
     )
     config.train.update(
         {
@@ -322,6 +370,9 @@ def thesis(config: ConfigDict) -> None:
             "global_norm": 0.0,
         }
     )
-    config.log.update({"images_every": 50, "checkpoint_every": 50})
-    config.record.update({"blank": 1000, "stimulus": 1000, "blank_after": 600, "block": 8, "sets": ConfigDict()})
+    config.log.update({"every": 1, "images_every": 10, "histograms_every": 3, "checkpoint_every": 50})
+    # A picture every 25 steps; the sampler has no temperature to anneal.
+    config.visualise.update({"steps": 5000, "frames": 200, "samples": 16, "annealing": 1.0})
+    config.record.update({"blank": 1000, "stimulus": 1000, "blank_after": 600, "block": 8})
+    config.record.sets = ConfigDict()  # every set as published
     config.record.controls = ("langevin", "shuffled_weights", "diagonal_mass")

@@ -5,8 +5,8 @@
     mixing       rank-normalised split R-hat (Vehtari et al. 2021; 1 for chains that agree, below 1.01 wanted),
                  effective sample size (Geyer 1992), per gradient and per second, and integrated autocorrelation time
                  in steps, for the energy and for some units of every layer
-    temperature  of every layer: that at which noise balances friction, and where momenta have the units of
-                 sqrt(energy) the mean squared momentum
+    temperature  of every layer: that at which noise balances friction, and where momenta have a temperature theirs,
+                 the mean of p K p
     stability    mean energy per pixel in stretches of the run, and the share of units on a bound at the end
     energy gap   energies of held-out images after a positive phase, against noise images and other image sets: area
                  under the ROC curve of -E (1: every image below every impostor, 0.5: no difference)
@@ -38,8 +38,6 @@ from runtime.images import load_images
 from runtime.metrics import Progress, check_finite
 
 FILE = "diagnostics.json"
-# Samplers whose momentum has the law N(0, T) with a diagonal mass.
-THERMAL = ("underdamped", "sghmc")
 
 
 class Mixing(NamedTuple):
@@ -56,7 +54,7 @@ class Trace(NamedTuple):
     energy: np.ndarray  # (draws, chains), energy per pixel
     units: tuple[np.ndarray, ...]  # per layer (draws, chains, units)
     temperature: np.ndarray  # (layers,), mean over the draws of the temperature at which noise balances friction
-    squared_momentum: np.ndarray  # (layers,), mean over draws, chains and units
+    momentum_temperature: np.ndarray | None  # (layers,), mean of p K p over draws, chains and units, where it has one
     on_bound: np.ndarray  # (layers,), share of units on a bound at the end
     gradients: int  # evaluated by all chains
     seconds: float
@@ -109,8 +107,8 @@ def make_chunk(model: EnergyModel, sampler, units: tuple[np.ndarray, ...], steps
             carry, info = jax.lax.scan(one, carry, start + jnp.arange(thin))
             position = carry[0].position
             kept = tuple(s.reshape(len(s), -1)[:, u] for s, u in zip(position, units, strict=True))
-            squared = jnp.stack([jnp.mean(m * m) for m in carry[0].momentum])
-            return carry, (info.energy[-1], kept, info.effective_temperature.mean(axis=0), squared)
+            kinetic = sampler.momentum_temperature(carry[0])
+            return carry, (info.energy[-1], kept, info.effective_temperature.mean(axis=0), kinetic)
 
         (state, gradients), draws = jax.lax.scan(draw, (state, jnp.int32(0)), first + thin * jnp.arange(steps))
         return state, gradients, draws
@@ -152,12 +150,12 @@ def run_chains(config: ConfigDict, trained: Trained) -> Trace:
                 kept.append(draws)
             progress.update(number + 1, f"energy {draws[0][-1].mean():.4g}")
     seconds = time.monotonic() - began
-    energy, states, temperature, squared = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
+    energy, states, temperature, kinetic = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
     edges = [
         float(np.mean((np.asarray(s) <= low) | (np.asarray(s) >= high)))
         for s, (low, high) in zip(state.position, model.bounds, strict=True)
     ]
-    means = temperature.mean(axis=0), squared.mean(axis=0), np.array(edges)
+    means = temperature.mean(axis=0), None if kinetic is None else kinetic.mean(axis=0), np.array(edges)
     return Trace(energy / _pixels(model), states, *means, gradients, seconds)
 
 
@@ -227,14 +225,12 @@ def summarise(config: ConfigDict, trace: Trace) -> dict[str, Any]:
             "effective_samples_per_second": least / trace.seconds,
             "autocorrelation_time": float(np.max(each.autocorrelation_time[moving])) if moving.any() else np.nan,
         }
-    options = config.sampler[config.sampler.name]
-    thermal = config.sampler.name in THERMAL and options.get("mass", "diagonal") == "diagonal"
     stretches = [float(part.mean()) for part in np.array_split(trace.energy, min(10, len(trace.energy)))]
     report = {
         "mixing": table,
         "temperature": {
             "of_noise": trace.temperature.tolist(),
-            "of_momentum": trace.squared_momentum.tolist() if thermal else None,
+            "of_momentum": None if trace.momentum_temperature is None else trace.momentum_temperature.tolist(),
         },
         "stability": {"energy_per_pixel": stretches, "units_on_bound": trace.on_bound.tolist()},
         "cost": {"gradients": trace.gradients, "seconds": trace.seconds, "device": devices.describe()},

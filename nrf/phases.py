@@ -18,11 +18,14 @@ from nrf.samplers.base import SamplerInfo
 
 
 class EarlyStop(NamedTuple):
-    """Stop when the mean energy moved less than `threshold` over `window` steps, not before `after` steps."""
+    """Stop when the mean energy lay within `threshold` (largest less smallest) over `window` steps.
 
-    threshold: float
-    window: int
-    after: int = 200
+    The energies looked at are those before each of the last window + 1 steps.
+    """
+
+    threshold: float  # energy per image
+    window: int  # steps
+    after: int = 200  # steps before which a phase does not stop
 
 
 class PhaseResult(NamedTuple):
@@ -35,7 +38,7 @@ class PhaseResult(NamedTuple):
     steps: jax.Array  # int32, steps taken
 
 
-class Still(NamedTuple):
+class EmptyState(NamedTuple):
     """State of a sampler with nothing to move."""
 
     position: tuple
@@ -100,10 +103,10 @@ def make_phase(
             step, _, _, history = carry
             going = step < limit
             if early_stop is not None:
-                last = history[jnp.maximum(step - 1, 0)]
-                moved = jnp.abs(last - history[jnp.maximum(step - 1 - early_stop.window, 0)])
+                length = min(early_stop.window + 1, max_steps)
+                recent = jax.lax.dynamic_slice(history, (jnp.maximum(step - length, 0),), (length,))
                 ready = step > max(early_stop.after, early_stop.window)
-                going &= ~(ready & (moved < early_stop.threshold))
+                going &= ~(ready & (jnp.max(recent) - jnp.min(recent) < early_stop.threshold))
             return going
 
         def advance(carry):
@@ -118,7 +121,7 @@ def make_phase(
     def still(model: EnergyModel, weights: Weights, states: States) -> PhaseResult:
         """The positive phase of a model without latents: nothing moves."""
         info = SamplerInfo(model.energy(weights, states), (), jnp.zeros((0,)), jnp.float32(1.0))
-        return PhaseResult(states, Still((), ()), info, jnp.full((max_steps,), jnp.nan), jnp.int32(0))
+        return PhaseResult(states, EmptyState((), ()), info, jnp.full((max_steps,), jnp.nan), jnp.int32(0))
 
     return run
 
@@ -132,11 +135,20 @@ def uniform_states(key: jax.Array, model: EnergyModel, batch: int) -> States:
     )
 
 
-def noise_images(key: jax.Array, model: EnergyModel, batch: int) -> jax.Array:
-    """Noise images around a random mean per image and channel, within the image bounds, for an initialiser to read."""
+def noise_images(key: jax.Array, model: EnergyModel, batch: int, rescale: bool) -> jax.Array:
+    """Noise images for an initializer to read, as published: grey levels m + 0.3 z, m ~ U(0, 0.7), z ~ N(0, 1).
+
+    m is one number for each image and channel, z one for each pixel; they are not cut at 0 and 1.
+
+    Args:
+        key: random key.
+        model: the energy, for the image layer's shape and bounds.
+        batch: images.
+        rescale: whether grey levels are stretched over the bounds, as those of the data are.
+    """
     shape = model.architecture.state_shapes(batch)[0]
-    low, high = model.bounds[0]
     mean_key, noise_key = jax.random.split(key)
-    mean = jax.random.uniform(mean_key, (batch, 1, 1, shape[-1]), minval=low, maxval=high)
-    noise = 0.25 * (high - low) * jax.random.normal(noise_key, shape)
-    return jnp.clip(mean + noise, low, high)
+    mean = jax.random.uniform(mean_key, (batch, 1, 1, shape[-1]), maxval=0.7)
+    grey = mean + 0.3 * jax.random.normal(noise_key, shape)
+    low, high = model.bounds[0] if rescale else (0.0, 1.0)
+    return low + (high - low) * grey

@@ -32,6 +32,7 @@ from recordings.names import ENERGY, FULL, GRADIENT, MOMENTUM, STATE
 from recordings.sites import in_layer
 from recordings.writing import Writer
 from runtime import devices
+from runtime.config import ConfigError
 
 
 class Recorder(NamedTuple):
@@ -65,6 +66,10 @@ def make_recorder(config: ConfigDict, trained: Trained, clamped: bool) -> Record
     """
     record, model = config.record, trained.model
     sampler, clip = read_sampler(config, model, clamped), config.sampler.gradient_clip or None
+    if MOMENTUM in record.variables and not sampler.inertia:
+        raise ConfigError(
+            f"config.record.variables names '{MOMENTUM}', but the sampler '{sampler.name}' has none; leave it out"
+        )
     offset = 1 if clamped else 0
     # The statistics are those of the state, whether or not its traces were asked for.
     kept = record.variables if record.level == FULL else dict.fromkeys((STATE, *record.variables))
@@ -91,8 +96,8 @@ def make_recorder(config: ConfigDict, trained: Trained, clamped: bool) -> Record
         def advance(state, time):
             image = shown[jnp.sum(time >= boundaries)]
             gradient_fn = gradient_of(weights, image)
-            if "energy" in state._fields:  # remembered from the image before
-                state = sampler.init(state.position, gradient_fn)
+            # What it remembers of the energy is that under the image before.
+            state = sampler.place(state, state.position, gradient_fn)
             before = tuple(state.position)
             state, info = sampler.step(jax.random.fold_in(key, time), state, gradient_fn)
             traces = {}

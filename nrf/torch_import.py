@@ -10,54 +10,57 @@ from __future__ import annotations
 import pathlib
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from nrf.architecture import Architecture
+from nrf.torch_files import Flags, read_torch
 from runtime.config import ConfigError
 
 _ALIAS = re.compile(r"(cctb_blocks\.\d+|sides\.\d+\.[02])\.block\.")
 
 
-def read_checkpoint(path: str | pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
-    """Parameter tables of a checkpoint of the original program: {'model': {...}, 'initializer': {...}}.
+def read_checkpoint(path: str | pathlib.Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
+    """Parameter tables and flags of a checkpoint of the original program; nothing in the file is run.
 
-    Finds every table of tensors in the file, whatever it was called, by the names of its entries; a table that the file
-    lacks is left out.  Needs torch, reads with `weights_only`.  Raises ConfigError when the file holds neither.
+    Finds every table of tensors in the file, whatever it was called, by the names of its entries.
+
+    Args:
+        path: a file written by `torch.save`.
+
+    Returns:
+        The tables, {'model': {...}, 'initializer': {...}}, without those that the file lacks, and the flags that the
+        program was called with, {} where the file holds none.
+
+    Raises:
+        ConfigError: the file cannot be read, holds more than parameters, or neither table.
     """
-    try:
-        import torch
-    except ModuleNotFoundError:
-        raise ConfigError(
-            f"reading {path} needs PyTorch, which is not installed; run 'pip install torch', or save the tensors as "
-            "numpy arrays under the same names with numpy.savez and pass that file"
-        ) from None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ConfigError(f"no checkpoint at {path}") from None
-    except Exception as error:  # torch raises many kinds for a damaged or foreign file
-        raise ConfigError(f"{path} cannot be read as a PyTorch checkpoint ({str(error).splitlines()[0]})") from None
-    tables = {}
-    for table in _tables(content):
+    content = read_torch(path)
+    tables, flags = {}, {}
+    for found in _dictionaries(content):
+        if isinstance(found, Flags):
+            flags |= found
+            continue
+        table = {k.removeprefix("module."): v for k, v in found.items() if isinstance(v, np.ndarray)}
         if any(name.startswith("quadratic_nets.") for name in table):
             tables["model"] = table
         elif any(name.startswith("enc.cctb_blocks.") for name in table):
             tables["initializer"] = table
     if not tables:
-        raise ConfigError(f"{path} holds no model ('quadratic_nets...') and no initialiser ('enc.cctb_blocks...')")
-    return tables
+        raise ConfigError(f"{path} holds no model ('quadratic_nets...') and no initializer ('enc.cctb_blocks...')")
+    return tables, flags
 
 
-def _tables(content) -> list[dict[str, np.ndarray]]:
+def _dictionaries(content: Any) -> list[Mapping]:
+    """The dictionaries in a file, however deep, with the entries of theirs that have a text as name."""
+    if isinstance(content, Flags):
+        return [content]
     if not isinstance(content, Mapping):
         return []
-    tensors = {k.removeprefix("module."): v for k, v in content.items() if isinstance(k, str) and hasattr(v, "detach")}
-    found = [{k: v.detach().cpu().numpy() for k, v in tensors.items()}] if tensors else []
-    for value in content.values():
-        found += _tables(value)
-    return found
+    named = {k: v for k, v in content.items() if isinstance(k, str)}
+    return [named] + [each for value in content.values() for each in _dictionaries(value)]
 
 
 def energy_variables(architecture: Architecture, arrays: Mapping[str, np.ndarray]) -> dict:

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from nrf.energy import EnergyModel, States, Weights
 from nrf.from_config import make_trainer
 from nrf.phases import uniform_states
 from nrf.torch_import import check_matches
-from nrf.training import MAY_CHANGE
+from nrf.training import ADDED, MAY_CHANGE
 from runtime.checkpoint import read_tree
-from runtime.config import CONFIG_FILE, ConfigError, check_same
+from runtime.config import CONFIG_FILE, ConfigError, check_same, read_config
 
 # A few small programs, each run once: compiling them without optimisation is faster overall.
 QUICKLY = {"xla_backend_optimization_level": 0}
@@ -31,6 +31,24 @@ class Trained(NamedTuple):
     updates: int  # updates behind the checkpoint
 
 
+def read_run_config(workdir: str | pathlib.Path) -> FrozenConfigDict:
+    """The config of the run in a folder, with the fields that its version of the program did not know.
+
+    Raises:
+        ConfigError: it is no run folder, or one of models of V1.
+    """
+    fields = read_config(workdir).to_dict()
+    if "sampler" not in fields:
+        raise ConfigError(f"the run in {workdir} is not one of this kind of model: its config has no group 'sampler'")
+    for field, value in ADDED.items():
+        *groups, name = field.split(".")
+        group = fields
+        for part in groups:
+            group = group.setdefault(part, {})
+        group.setdefault(name, value)
+    return FrozenConfigDict(fields)
+
+
 def read_trained(config: ConfigDict, workdir: str | pathlib.Path, step: int | str = "latest") -> Trained:
     """Read the model that `train(config, workdir)` left.
 
@@ -40,7 +58,7 @@ def read_trained(config: ConfigDict, workdir: str | pathlib.Path, step: int | st
     folder = pathlib.Path(workdir)
     if not (folder / CONFIG_FILE).exists():
         raise ConfigError(f"{folder} holds no trained model; run the stage 'train' there first")
-    check_same(config, folder, MAY_CHANGE)
+    check_same(config, folder, MAY_CHANGE, ADDED)
     trainer = make_trainer(config, config.data.num_train or config.train.batch)
     tree = read_tree(folder / "checkpoints", step)
     key = jax.random.key(0)

@@ -21,18 +21,36 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from nrf import figures
+from nrf import figures, starts
 from nrf.from_config import make_trainer, to_states
 from nrf.update import Samples, Trainer, TrainState
 from runtime import devices
 from runtime.checkpoint import Checkpoints
-from runtime.config import check_same, save_config
+from runtime.config import ConfigError, check_same, save_config
 from runtime.images import ImageSet, batch_indices, load_images
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, NonFiniteError, Progress, check_finite, read_metrics
 
 # What may differ when a run goes on: how long it is, how much of it is written down, and what is done afterwards.
-MAY_CHANGE = ("train.updates", "log", "data.dir", "visualise", "record", "diagnose", "score", "analyse")
+MAY_CHANGE = (
+    "train.updates", "train.start_from", "model.checkpoint", "log", "data.dir", "visualise", "record", "diagnose",
+    "score", "analyse",
+)  # fmt: skip
+# Fields that runs of earlier versions lack, with the values at which they did what they do.
+ADDED = {
+    **{f"sampler.{name}.coupling_sd": None for name in ("underdamped", "sghmc", "sghmc_thesis")},
+    **{f"sampler.{name}.boundary": "reflect" for name in ("underdamped", "langevin", "sghmc", "hmc", "mala", "nuts")},
+    **{f"sampler.{name}.boundary": "clamp" for name in ("sghmc_thesis", "adam", "nesterov", "momentum", "sgd")},
+    **{f"sampler.{name}.inverse_mass": 1.0 for name in ("hmc", "nuts")},
+    "model.checkpoint": None,
+    "sweep.grid": (),
+    "sweep.runs": (),
+    "train.start_from": None,
+    "sampler.sghmc_thesis.momentum_clip": None,
+    "sampler.langevin.scheme": "leimkuhler-matthews",
+    "sampler.adam.b1": 0.9,
+    "sampler.adam.b2": 0.999,
+}
 SHEET = 64  # images on a sample sheet
 
 
@@ -118,7 +136,7 @@ def prepare_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     trainer = make_trainer(config, len(images.train))
     scaled = [to_states(part, trainer.model, data.rescale) for part in (images.train, images.test)]
     if (folder / "config.json").exists():
-        check_same(config, folder, MAY_CHANGE)
+        check_same(config, folder, MAY_CHANGE, ADDED)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
         save_config(config, folder)
@@ -141,12 +159,35 @@ def restore_or_create(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, i
         shardings(shapes, run.mesh),
     )
     if checkpoints.steps():
+        starts.check_source(run.config, run.folder)
         step, state = checkpoints.restore(placed)
         print(f"going on after update {step} of {run.config.train.updates}")
         return state, step
     # A hundred small random draws, run once: compiling them without optimisation is three times faster overall.
-    quickly = {"xla_backend_optimization_level": 0}
-    return jax.jit(create, out_shardings=shardings(shapes, run.mesh), compiler_options=quickly)(key), 0
+    unoptimized = {"xla_backend_optimization_level": 0}
+    state = jax.jit(create, out_shardings=shardings(shapes, run.mesh), compiler_options=unoptimized)(key)
+    if starts.source(run.config) is None:
+        return state, 0
+    state = starts.begin(run.config, run.folder, run.trainer, state)
+    return jax.device_put(state, shardings(shapes, run.mesh)), 0
+
+
+def import_weights(config: ConfigDict, workdir: str | pathlib.Path) -> pathlib.Path:
+    """Make the run folder of a model that was trained elsewhere, ready for every other stage; returns the folder.
+
+    Raises:
+        ConfigError: the config names no model, or one that does not fit it.
+    """
+    if starts.source(config) is None:
+        raise ConfigError(
+            "the stage 'import' needs a model: --config.model.checkpoint=MODEL.pt, or --config.train.start_from=RUN"
+        )
+    run = prepare_run(config, pathlib.Path(workdir))
+    with open_checkpoints(config, run.folder) as checkpoints:
+        state, step = restore_or_create(run, checkpoints)
+        if not checkpoints.steps():
+            checkpoints.save(step, state)
+    return run.folder
 
 
 def compile_update(run: Run, state: TrainState) -> Callable:

@@ -179,7 +179,7 @@ def fresh_states(trainer: Trainer, key: jax.Array, state: TrainState) -> States:
     batch = trainer.config.train.batch
     if trainer.config.negative.fresh == "uniform":
         return phases.uniform_states(key, trainer.model, batch)
-    images = phases.noise_images(key, trainer.model, batch)
+    images = phases.noise_images(key, trainer.model, batch, trainer.config.data.rescale)
     return (images, *trainer.initializer.apply(state.initializer, images))
 
 
@@ -251,18 +251,16 @@ def advance_schedule(trainer: Trainer, state: TrainState) -> schedules.LengthSch
 
 
 def phase_metrics(name: str, result: phases.PhaseResult, first: int) -> dict:
-    """Diagnostics of a phase: its length, acceptance, and per layer the states, momenta, forces and temperature."""
+    """Diagnostics of a phase: its length, acceptance, and per layer the states, forces, temperature and any momenta."""
     metrics = {f"{name}/steps": result.steps, f"{name}/acceptance": result.info.acceptance}
-    moving = zip(
-        result.states[first:], result.sampler_state.momentum, result.info.gradient, result.info.effective_temperature,
-        strict=True,
-    )  # fmt: skip
-    for layer, (state, momentum, force, temperature) in enumerate(moving, start=first):
+    moving = zip(result.states[first:], result.info.gradient, result.info.effective_temperature, strict=True)
+    for layer, (state, force, temperature) in enumerate(moving, start=first):
         metrics |= {
             f"{name}/layer_{layer}/state_mean": jnp.mean(state),
             f"{name}/layer_{layer}/state_sd": jnp.std(state),
-            f"{name}/layer_{layer}/momentum_rms": jnp.sqrt(jnp.mean(momentum**2)),
             f"{name}/layer_{layer}/gradient_rms": jnp.sqrt(jnp.mean(force**2)),
             f"{name}/layer_{layer}/temperature": temperature,
         }
+    for layer, momentum in enumerate(result.sampler_state.momentum or (), start=first):
+        metrics[f"{name}/layer_{layer}/momentum_rms"] = jnp.sqrt(jnp.mean(momentum**2))
     return metrics

@@ -134,9 +134,7 @@ def make_visualisation(
         if mode == "channels_state":
             held = jnp.broadcast_to(held_value * selected[:, None, None, :], state.position[layer].shape)
             position = tuple(held if i == layer else s for i, s in enumerate(state.position))
-            # Samplers that remember the energy of their position must look at it again.
-            remembers = "energy" in state._fields
-            state = sampler.init(position, gradient_fn) if remembers else state._replace(position=position)
+            state = sampler.place(state, position, gradient_fn)
         return state, info
 
     return Visualisation(init, step)

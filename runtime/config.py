@@ -14,8 +14,10 @@ computed the run, and `check_same` refuses to continue a run under another confi
 """
 
 import contextlib
+import functools
 import importlib.util
 import json
+import operator
 import os
 import platform
 import subprocess
@@ -71,6 +73,7 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> FrozenConfigDict:
         if not equals:
             raise ConfigError(f"{override!r} gives no value: write --config.{field}=VALUE")
         _override(config, field, text)
+    _try_sweep(config)
     return _freeze(config.to_dict())
 
 
@@ -138,15 +141,21 @@ def read_record(workdir: str | os.PathLike) -> dict[str, Any]:
         raise ConfigError(f"{path} is damaged ({error}); restore it or start the run in a new folder") from None
 
 
-def check_same(config: ConfigDict, workdir: str | os.PathLike, may_change: Iterable[str] = ()) -> None:
+def check_same(
+    config: ConfigDict,
+    workdir: str | os.PathLike,
+    may_change: Iterable[str] = (),
+    added: Mapping[str, Any] | None = None,
+) -> None:
     """Raises a `ConfigError` that names the fields in which a config differs from the one its run was started with.
 
     Args:
       config: the config to go on with.
       workdir: the run folder that holds the earlier one.
       may_change: fields, or whole groups, that may differ, such as ('train.num_steps', 'log').
+      added: fields that the configs of earlier versions lack, with the values that stand for what was done then.
     """
-    before, now = flatten(read_config(workdir)), flatten(_freeze(config.to_dict()))
+    before, now = {**(added or {}), **flatten(read_config(workdir))}, flatten(_freeze(config.to_dict()))
     allowed = tuple(may_change)
     changes = [
         f"{field} was {before[field]!r} and is {now[field]!r}"
@@ -262,6 +271,25 @@ def _override(config: ConfigDict, field: str, text: str) -> None:
         config[name] = parse_value(text, kinds, config[name])
     except ValueError as error:
         raise ConfigError(f"--config.{field}={text}: {error}") from None
+
+
+def _try_sweep(config: ConfigDict) -> None:
+    """Gives each field of a sweep's grid each of its values, so that one that is not accepted is refused at once."""
+    for entry in config.sweep.get("grid", ()) if "sweep" in config else ():
+        try:
+            (*groups, name), values = entry[0].split("."), entry[1]
+            group = functools.reduce(operator.getitem, groups, config)
+            before = group[name]
+        except (LookupError, TypeError, ValueError, AttributeError):
+            continue  # malformed, or no such field: `sweeps.expand` says so
+        for value in values:
+            try:
+                group[name] = value
+            except ConfigError as error:
+                raise ConfigError(f"config.sweep.grid: {entry[0]}={value}: {error}") from None
+            except TypeError:
+                break  # of another kind: `sweeps.expand` says so
+        group[name] = before
 
 
 def _unknown_field(config: ConfigDict, field: str, group: str, name: str) -> str:

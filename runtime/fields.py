@@ -6,6 +6,7 @@
     config.positive.start = choice("random", "zeros", "previous")      # the first is the default
     config.record.controls = several(("langevin",), ("langevin", "shuffled_weights"))
     config.sampler.step_size = per_layer(0.1, above=0)                 # a number, or a tuple with one for each layer
+    config.sampler.mass = choice_per_layer("diagonal", "circulant")    # a word, or a tuple with one for each layer
 
 A value that is not accepted is refused when it is set, by a preset, the command line or a sweep, in a sentence that
 names what is.
@@ -54,9 +55,22 @@ def optional(kind: type, **limits: float) -> FieldReference:
     return Field(None, (kind, NoneType), _Range(**limits) if limits else lambda value: "")
 
 
-def per_layer(value: float | tuple[float, ...], **limits: float) -> Field:
-    """Returns a field that holds one number for all layers or a tuple with one for each, every one within limits."""
-    return Field(value, (float, int, tuple), _Range(**limits))
+def per_layer(value: float | tuple[float, ...] | None, **limits: float) -> Field:
+    """Returns a field that holds one number for all layers or a tuple with one for each, every one within limits.
+
+    Where the default is None, None may stand for any of them.
+    """
+    if value is not None:
+        return Field(value, (float, int, tuple), _Range(**limits))
+    refusal = _Range(**limits)
+    kinds = (float, int, tuple, NoneType)
+    return Field(None, kinds, lambda given: refusal(tuple(entry for entry in _entries(given) if entry is not None)))
+
+
+def choice_per_layer(default: str, *others: str) -> Field:
+    """Returns a field that holds one of some words for all layers or a tuple with one for each."""
+    one = _one_of((default, *others))
+    return Field(default, (str, tuple), lambda words: next(filter(None, map(one, _entries(words))), ""))
 
 
 def choice(default: str, *others: str) -> Field:
@@ -80,7 +94,7 @@ class _Range:
 
     def __call__(self, value: Any) -> str:
         at_least, above, at_most, below = self._limits
-        for entry in value if isinstance(value, tuple) else (value,):
+        for entry in _entries(value):
             if isinstance(entry, bool) or not isinstance(entry, int | float):
                 return f"{entry!r} is no number"
             # With no limit above, -inf itself must pass.
@@ -88,6 +102,10 @@ class _Range:
                     and (entry < below or below == math.inf)):  # fmt: skip
                 return f"it must be {self._wanted}, not {entry!r}"
         return ""
+
+
+def _entries(value: Any) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _one_of(known: tuple[str, ...]) -> Callable[[Any], str]:

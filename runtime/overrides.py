@@ -17,7 +17,8 @@ def parse_value(text: str, kinds: tuple[type, ...], default: Any) -> Any:
 
     Args:
       text: what stands behind the equals sign.
-      kinds: the types that the field may hold; `(NoneType,)`, a field that is None and says no more, takes any literal.
+      kinds: the types that the field may hold; `(NoneType,)`, a field that is None and says no more, takes any literal;
+        where both texts and tuples may stand, a comma makes a tuple.
       default: the field's present value; a tuple's elements give the type of the new one's.
 
     Raises:
@@ -25,6 +26,8 @@ def parse_value(text: str, kinds: tuple[type, ...], default: Any) -> Any:
     """
     if kinds == (NoneType,):
         return _literal(text)
+    if {str, tuple} <= set(kinds) and "," not in text:
+        return text
     for kind, read in _READERS.items():
         if kind in kinds:
             with contextlib.suppress(ValueError):

@@ -20,14 +20,14 @@ import itertools
 import json
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from runtime.errors import ConfigError, RunError, did_you_mean
-from runtime.executors import Execute
+from runtime.executors import Execute, make_executor, read_options
 from runtime.files import WriteError, write_json, write_text
 
 SWEEP_FILE = "sweep.json"
@@ -80,7 +80,8 @@ def expand(config: FrozenConfigDict) -> list[Run]:
     """
     grid = [_grid_entry(entry) for entry in config.sweep.grid]
     listed = [_run_entry(entry) for entry in config.sweep.runs] or [("", {})]
-    single = with_values(config, dict.fromkeys(("sweep.grid", "sweep.runs", "sweep.published_best"), ()))
+    emptied = [f"sweep.{name}" for name in ("grid", "runs", "published_best") if name in config.sweep]
+    single = with_values(config, dict.fromkeys(emptied, ()))
     runs = []
     for prefix, values in listed:
         for combination in itertools.product(*(entry[1] for entry in grid)):
@@ -127,9 +128,9 @@ def run_sweep(
         run.name: {"name": run.name, "state": WAITING, "reason": "", "published": run.config.get("published", ())}
         for run in runs
     }
-    best = tuple(published_best or config.sweep.published_best)
+    best = tuple(published_best or config.sweep.get("published_best", ()))
     _write(folder, states, best)
-    groups = group_runs(runs, program, config.sweep.together)
+    groups = group_runs(runs, program, config.sweep.get("together", 1))
     tasks = [(train_together, [run.config.to_dict() for run in group], [str(folder / run.name) for run in group])
              for group in groups]  # fmt: skip
     for index, outcome in execute(run_group, tasks):
@@ -183,6 +184,54 @@ def read_sweep(workdir: str | os.PathLike) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{workdir} is no folder of a sweep: it has no {SWEEP_FILE}")
     return json.loads(path.read_text())
+
+
+def train_sweep(
+    config: FrozenConfigDict,
+    workdir: str | os.PathLike,
+    train_together: Callable,
+    program: Callable[[Any], str],
+    executor: str,
+    options: str,
+) -> bool:
+    """Trains all runs of a sweep on an executor; returns whether each came to its end, well or not.
+
+    Args:
+      config, workdir, train_together, program: as in `run_sweep`.
+      executor, options: as in `executors.make_executor`.
+
+    Raises:
+      RunError: all of them failed.
+    """
+    with make_executor(executor, options) as execute:
+        states = run_sweep(config, workdir, train_together, program, execute)
+    failed = [state["name"] for state in states if state["state"] == FAILED]
+    if failed and len(failed) == len(states):
+        raise RunError(f"all {len(failed)} runs failed, for the reasons above")
+    return all(state["state"] in (FINISHED, FAILED) for state in states)
+
+
+def check_executor(config: Mapping[str, Any], stages: Sequence[str], executor: str, options: str) -> None:
+    """Raises a `ConfigError` for an executor that nothing would be given to, or that is not there."""
+    read_options(executor, options)
+    if (executor != "local" or options) and not (is_sweep(config) and "train" in stages):
+        raise ConfigError(
+            "--executor says where the runs of a sweep are trained, and here is none: add the stage 'train' and "
+            "--config.sweep.grid=…, or leave --executor out"
+        )
+
+
+def finished_runs(config: FrozenConfigDict, workdir: str | os.PathLike) -> list[tuple[FrozenConfigDict, Path]]:
+    """Returns config and folder of the runs of a sweep that came to their end, in order.
+
+    Raises:
+      ConfigError: the folder holds no sweep, or none of its runs is finished.
+    """
+    states = {run["name"]: run["state"] for run in read_sweep(workdir)["runs"]}
+    found = [(run.config, Path(workdir) / run.name) for run in expand(config) if states.get(run.name) == FINISHED]
+    if not found:
+        raise ConfigError(f"no run of the sweep in {workdir} is finished; run the stage 'train' there first")
+    return found
 
 
 def _write(folder, states, best):

@@ -22,6 +22,7 @@ ALLOWED = {
     "v1models": {"v1models", "recordings", "runtime"},
     "analysis": {"analysis", "recordings", "runtime"},
     "configs": {"configs", "recordings", "runtime", "nrf", "v1models"},
+    "examples": {"runtime", "nrf", "v1models"},
     "benchmarks": {"benchmarks", "runtime", "recordings", "nrf", "v1models", "analysis"},
     "tests": {"tests", "runtime", "recordings", "nrf", "v1models", "analysis", "configs", "benchmarks"},
 }

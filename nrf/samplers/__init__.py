@@ -1,18 +1,18 @@
 """Samplers: how states are drawn from, or moved under, the energy.
 
-    name              what it does                                         law of the positions
+    name              what it does                                         distribution of the positions
     underdamped       Langevin dynamics with inertia and exact noise       exp(-E/T), off by O(h²); the default
     langevin          overdamped Langevin dynamics                         exp(-E/T), off by O(ε²)
     sghmc             adaptive SGHMC with matched noise                    exp(-E/T) after burn-in, off by O(ε²)
-    sghmc_thesis      adaptive SGHMC as published, clamped noise, states   far colder than exp(-E): see `sghmc`
-    sgd, momentum, nesterov, adam, descent (any optax chain)               none: they go downhill
+    sghmc_thesis      adaptive SGHMC as published, clamped noise, states   far colder than exp(-E): `sghmc_published`
+    sgd, momentum, nesterov, adam                                          none: they go downhill
     hmc, mala, nuts   BlackJAX's own, one chain per image: the referee     exp(-E/T), exact
 
 All but hmc and nuts evaluate the gradient once a step.
 
-Each file has BlackJAX's form: `init(position, gradient_fn) -> state`, `build_kernel(options) -> kernel(key, state,
-gradient_fn) -> (state, info)`, `as_top_level_api(gradient_fn, **options) -> SamplingAlgorithm(init, step)`.
-`make_sampler` gives them all one face, so that a phase can scan over any of them:
+Each file has BlackJAX's form: `Options`, `init(position, gradient_fn) -> state`, `build_kernel(options) -> kernel(key,
+state, gradient_fn) -> (state, info)`.  `make_sampler` gives them all one face, so that a phase can scan over any of
+them, and `as_top_level_api` binds one to a target:
 
     sampler = make_sampler("underdamped", step_size=0.1, temperature=0.002, bounds=(-1.0, 1.0))
     state = sampler.init(position, gradient_fn)
@@ -21,13 +21,15 @@ gradient_fn) -> (state, info)`, `as_top_level_api(gradient_fn, **options) -> Sam
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from nrf.samplers import descent, langevin, referee, sghmc, underdamped
-from nrf.samplers.base import GradientFn, Position, Sampler, SamplerInfo, gradient_from_energy
+from blackjax.base import SamplingAlgorithm
+
+from nrf.samplers import adaptation, descent, langevin, referee, sghmc, sghmc_published, underdamped
+from nrf.samplers.base import GradientFn, Position, Sampler, SamplerInfo, gradient_from_energy, move, no_temperature
 from nrf.samplers.options import check_names, is_per_layer, nearest
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Position",
     "Sampler",
     "SamplerInfo",
+    "as_top_level_api",
     "gradient_from_energy",
     "make_sampler",
     "options_for_layers",
@@ -42,56 +45,53 @@ __all__ = [
     "sampler_options",
 ]
 
-CHAIN_SETTINGS = {"momentum": 0.9, "b1": 0.9, "b2": 0.999}
-SETTINGS_OF = {"momentum": ("momentum",), "nesterov": ("momentum",), "adam": ("b1", "b2")}
+
+class _Parts(NamedTuple):
+    """What a name of the registry stands for."""
+
+    options: type  # a dataclass whose defaults are the sampler's
+    init: Callable  # options -> init(position, gradient_fn)
+    kernel: Callable  # options -> kernel
+    inertia: bool = False
+    place: Callable = move
+    momentum_temperature: Callable = no_temperature  # (options, state) -> (layers,)
 
 
-def _same_init(module, **fixed) -> Callable:
-    return lambda **options: (module.init, module.build_kernel(**fixed, **options))
+def _fixed(init: Callable) -> Callable:
+    return lambda options: init
 
 
-def _thesis(**options):
-    return sghmc.init, sghmc.build_kernel(**{**sghmc.THESIS, **options})
+def _descent(options: type) -> _Parts:
+    return _Parts(options, descent.build_init, descent.build_kernel)
 
 
-def _descent(**options):
-    chain = {name: options[name] for name in ("optimizer", *CHAIN_SETTINGS) if name in options}
-    return partial(descent.init, **chain), descent.build_kernel(**options)
+def _referee(options: type) -> _Parts:
+    return _Parts(options, _fixed(referee.init), referee.build_kernel, place=referee.place)
 
 
-def _named_descent(name: str) -> Callable:
-    return lambda **options: _descent(optimizer=name, **options)
-
-
-def _defaults(function: Callable, without: Sequence[str] = (), **more) -> dict[str, Any]:
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in without} | more
-
-
-def _descent_defaults(name: str) -> dict[str, Any]:
-    settings = {key: CHAIN_SETTINGS[key] for key in SETTINGS_OF.get(name, ())}
-    return _defaults(descent.build_kernel, ["optimizer"], step_size=0.1, **settings)
-
-
-def _referee_defaults(*without: str) -> dict[str, Any]:
-    return _defaults(referee.build_kernel, ["algorithm", *without])
-
-
-# name -> (factory(**options) -> (init, kernel), options with their defaults)
-SAMPLERS: dict[str, tuple[Callable, dict[str, Any]]] = {
-    "underdamped": (_same_init(underdamped), _defaults(underdamped.build_update)),
-    "langevin": (_same_init(langevin), _defaults(langevin.build_update)),
-    "sghmc": (_same_init(sghmc), _defaults(sghmc.build_update)),
-    "sghmc_thesis": (_thesis, _defaults(sghmc.build_update) | sghmc.THESIS),
-    "descent": (_descent, _defaults(descent.build_kernel, **CHAIN_SETTINGS)),
-    **{name: (_named_descent(name), _descent_defaults(name)) for name in descent.OPTIMIZERS},
-    "hmc": (_same_init(referee, algorithm="hmc"), _referee_defaults("max_num_doublings")),
-    "mala": (
-        _same_init(referee, algorithm="mala"),
-        _referee_defaults("max_num_doublings", "num_integration_steps", "inverse_mass"),
+# fmt: off
+SAMPLERS: dict[str, _Parts] = {
+    "underdamped": _Parts(
+        underdamped.Options, _fixed(underdamped.init), underdamped.build_kernel, inertia=True,
+        momentum_temperature=underdamped.momentum_temperature,
     ),
-    "nuts": (_same_init(referee, algorithm="nuts"), _referee_defaults("num_integration_steps")),
+    "langevin": _Parts(langevin.Options, _fixed(langevin.init), langevin.build_kernel),
+    "sghmc": _Parts(
+        sghmc.Options, _fixed(sghmc.init), sghmc.build_kernel, inertia=True,
+        momentum_temperature=sghmc.momentum_temperature,
+    ),
+    "sghmc_thesis": _Parts(
+        sghmc_published.ThesisOptions, _fixed(adaptation.init), sghmc_published.build_kernel, inertia=True
+    ),
+    "sgd": _descent(descent.Options),
+    "momentum": _descent(descent.MomentumOptions),
+    "nesterov": _descent(descent.NesterovOptions),
+    "adam": _descent(descent.AdamOptions),
+    "hmc": _referee(referee.HmcOptions),
+    "mala": _referee(referee.MalaOptions),
+    "nuts": _referee(referee.NutsOptions),
 }
+# fmt: on
 
 
 def sampler_names() -> tuple[str, ...]:
@@ -102,22 +102,41 @@ def sampler_names() -> tuple[str, ...]:
 def sampler_options(name: str) -> dict[str, Any]:
     """Options of a sampler with their defaults.
 
-    Raises ValueError for an unknown name.
+    Raises:
+        ValueError: an unknown name.
     """
     if name not in SAMPLERS:
         raise ValueError(f"there is no sampler {name!r}{nearest(name, sampler_names())}; known: {', '.join(SAMPLERS)}.")
-    return dict(SAMPLERS[name][1])
+    return asdict(SAMPLERS[name].options())
 
 
 def make_sampler(name: str, **options) -> Sampler:
-    """A sampler by name, its options checked and fixed; the file of each sampler documents them.
+    """A sampler by name, its options checked and fixed; the `Options` of each file document them.
 
-    Raises ValueError for an unknown name or option and for values out of range, naming the option.
+    Raises:
+        ValueError: an unknown name or option, or a value out of range, naming the option.
     """
     defaults = sampler_options(name)
     check_names(name, list(options), list(defaults))
-    init, kernel = SAMPLERS[name][0](**options)
-    return Sampler(name, init, kernel, defaults | options)
+    parts = SAMPLERS[name]
+    chosen = parts.options(**options)
+    return Sampler(
+        name,
+        parts.init(chosen),
+        parts.kernel(chosen),
+        defaults | options,
+        parts.inertia,
+        parts.place,
+        partial(parts.momentum_temperature, chosen),
+    )
+
+
+def as_top_level_api(sampler: Sampler, gradient_fn: GradientFn) -> SamplingAlgorithm:
+    """The sampler for one target, in BlackJAX's form: init(position), step(key, state) -> (state, info)."""
+    return SamplingAlgorithm(
+        lambda position, rng_key=None: sampler.init(position, gradient_fn),
+        lambda key, state: sampler.step(key, state, gradient_fn),
+    )
 
 
 def options_for_layers(options: Mapping[str, Any], layers: Sequence[int]) -> dict[str, Any]:

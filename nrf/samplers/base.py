@@ -30,13 +30,30 @@ class SamplerInfo(NamedTuple):
     acceptance: jax.Array  # scalar in [0, 1], mean acceptance; 1 where there is no acceptance test
 
 
+def move(state: Any, position: Position, gradient_fn: GradientFn) -> Any:
+    """The state at another position, for samplers that remember nothing of the energy there."""
+    return state._replace(position=position)
+
+
+def no_temperature(*state: Any) -> None:
+    """The answer of samplers whose momentum, if they have one, has no temperature: None."""
+
+
 class Sampler(NamedTuple):
-    """A sampler with its options fixed: all that a phase needs."""
+    """A sampler with its options fixed: all that a phase needs.
+
+    A state has the fields `position` and `momentum`, which is None for samplers without inertia.
+    """
 
     name: str
-    init: Callable  # init(position, gradient_fn) -> state, with `.position` and `.momentum`
+    init: Callable  # init(position, gradient_fn) -> state
     step: Callable  # step(key, state, gradient_fn) -> (state, info), pure: fit for jit, vmap, scan
     options: dict[str, Any]  # what it was made with, for the record of a run
+    inertia: bool = True  # whether its states have a momentum
+    # place(state, position, gradient_fn) -> state elsewhere, or under another energy, whatever it remembers renewed
+    place: Callable = move
+    # momentum_temperature(state) -> (layers,) mean of p K p over images and units, whose law has the temperature
+    momentum_temperature: Callable = no_temperature
 
 
 def zeros_like(position: Position) -> Position:
@@ -53,7 +70,7 @@ def standard_normals(key: jax.Array, layers: list[jax.Array]) -> list[jax.Array]
 def kernel_from_update(update: Callable) -> Callable:
     """kernel(key, state, gradient_fn, temperature=None) -> (state, info) of a deterministic update and fresh noise.
 
-    update(state, gradient, normals, [temperature]) -> (state, effective temperatures (layers,)); gradient and normals
+    update(state, gradient, normals, temperature) -> (state, effective temperatures (layers,)); gradient and normals
     have the position's structure.  A temperature given to the kernel is handed on.
     """
 
@@ -61,16 +78,15 @@ def kernel_from_update(update: Callable) -> Callable:
         energy, gradient = gradient_fn(state.position)
         layers, structure = jax.tree.flatten(state.position)
         normals = jax.tree.unflatten(structure, standard_normals(key, layers))
-        override = {} if temperature is None else {"temperature": temperature}
-        state, effective = update(state, gradient, normals, **override)
+        state, effective = update(state, gradient, normals, temperature)
         return state, SamplerInfo(energy, gradient, effective, jnp.float32(1.0))
 
     return kernel
 
 
-def temperatures_of_layers(temperatures: tuple) -> jax.Array:
-    """The temperatures as one float32 array, (layers,)."""
-    return jnp.stack([jnp.asarray(t, jnp.float32) for t in temperatures])
+def temperatures_of(layers: list) -> jax.Array:
+    """The option `temperature` of every layer as one float32 array, (layers,)."""
+    return jnp.stack([jnp.asarray(each.temperature, jnp.float32) for each in layers])
 
 
 def gradient_from_energy(energy_fn: Callable[[Position], jax.Array]) -> GradientFn:

@@ -95,37 +95,3 @@ def _sweep(position, momentum, step, inverse_mass, bounds, reverse):
 def _interleave(groups: list[jax.Array]) -> jax.Array:
     stacked = jnp.stack(groups, axis=-1)
     return stacked.reshape(*stacked.shape[:-2], -1)
-
-
-def leapfrog(
-    gradient_fn,
-    position,
-    momentum,
-    step_size: float | jax.Array,
-    num_steps: int,
-    *,
-    inverse_mass: np.ndarray | None = None,
-    bounds: Bounds = UNBOUNDED,
-    boundary: str = "reflect",
-):
-    """Symmetric trajectory of num_steps steps A½ B A½ (position Verlet), the same mass and walls in every layer.
-
-    Energy error O(h²), exactly reversible: negate the returned momentum, run again, and the start comes back.
-    position, momentum: pytrees of (..., C); step_size: scalar.  Returns (position, momentum).
-    """
-    options = {"inverse_mass": inverse_mass, "bounds": bounds, "boundary": boundary}
-
-    def halfway(layers, momenta, reverse):
-        pairs = [drift(s, p, 0.5 * step_size, reverse=reverse, **options) for s, p in zip(layers, momenta, strict=True)]
-        return [s for s, _ in pairs], [p for _, p in pairs]
-
-    layers, structure = jax.tree.flatten(position)
-
-    def one_step(_, carry):
-        layers, momenta = halfway(*carry, reverse=False)
-        _, gradient = gradient_fn(jax.tree.unflatten(structure, layers))
-        momenta = [kick(p, g, step_size) for p, g in zip(momenta, jax.tree.leaves(gradient), strict=True)]
-        return halfway(layers, momenta, reverse=True)
-
-    layers, momenta = jax.lax.fori_loop(0, num_steps, one_step, (layers, jax.tree.leaves(momentum)))
-    return jax.tree.unflatten(structure, layers), jax.tree.unflatten(structure, momenta)

@@ -19,25 +19,51 @@ Leimkuhler & Matthews, Appl. Math. Res. Express 2013; Roberts & Tweedie, Bernoul
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax.base import SamplingAlgorithm
 
-from nrf.samplers.base import GradientFn, Position, kernel_from_update, temperatures_of_layers, zeros_like
+from nrf.samplers.base import GradientFn, Position, kernel_from_update, temperatures_of, zeros_like
 from nrf.samplers.boundaries import bounds_per_layer, check_bounds
 from nrf.samplers.integrators import drift, kick
-from nrf.samplers.options import check_choice, check_number, per_layer
+from nrf.samplers.options import check_choice, check_number, each_layer
 
 SCHEMES = ("leimkuhler-matthews", "euler")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options; per layer, a value or a tuple of one per layer that moves.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    step_size: Any = 0.01  # per layer: ε, units of state² per energy; an underdamped step h covers about ε = h²/2
+    temperature: Any = 1.0  # per layer: T, units of energy
+    scheme: str = "leimkuhler-matthews"  # or 'euler'
+    bounds: Any = None  # see `boundaries`
+    boundary: str = "reflect"  # 'reflect', 'clamp' or 'none'
+
+    def __post_init__(self):
+        check_number("step_size", self.step_size, above=0)
+        check_number("temperature", self.temperature, at_least=0)
+        check_choice("scheme", self.scheme, SCHEMES)
+        check_bounds(self.bounds, self.boundary)
 
 
 class LangevinState(NamedTuple):
     """Carried from step to step."""
 
     position: Position  # layers (B, ..., C), units of state
-    momentum: Position  # like position; sqrt(T) z, the draw carried over, units of sqrt(energy); zeros for 'euler'
+    noise: Position  # like position; sqrt(T) z, the draw carried over, units of sqrt(energy); zeros for 'euler'
+
+    @property
+    def momentum(self) -> None:
+        """None: there is no inertia."""
+        return None
 
 
 def init(position: Position, gradient_fn: GradientFn | None = None) -> LangevinState:
@@ -45,64 +71,39 @@ def init(position: Position, gradient_fn: GradientFn | None = None) -> LangevinS
     return LangevinState(position, zeros_like(position))
 
 
-def build_update(
-    step_size: Any = 0.01,
-    temperature: Any = 1.0,
-    scheme: str = "leimkuhler-matthews",
-    bounds: Any = None,
-    boundary: str = "reflect",
-):
+def build_update(options: Options):
     """Build update(state, gradient, normals, temperature=None) -> (state, effective temperatures), without randomness.
 
-    gradient, normals: like the position; normals: the N(0, 1) draws to use.  Options as in `build_kernel`.
+    gradient, normals: like the position; normals: the N(0, 1) draws to use; temperature: takes the option's place.
     """
-    check_number("step_size", step_size, above=0)
-    check_number("temperature", temperature, at_least=0)
-    check_choice("scheme", scheme, SCHEMES)
-    check_bounds(bounds, boundary)
 
-    def update(state: LangevinState, gradient: Position, normals: Position, temperature=temperature):
+    def update(state: LangevinState, gradient: Position, normals: Position, temperature: Any = None):
         layers, structure = jax.tree.flatten(state.position)
-        momenta = jax.tree.leaves(state.momentum)
-        count = len(layers)
-        steps = per_layer("step_size", step_size, count)
-        temperatures = per_layer("temperature", temperature, count)
-        walls = bounds_per_layer(bounds, boundary, count)
-
-        forces, draws = jax.tree.leaves(gradient), jax.tree.leaves(normals)
-        for i, (force, normal) in enumerate(zip(forces, draws, strict=True)):
-            geometry = {"bounds": walls[i], "boundary": boundary}
-            fresh = jnp.sqrt(jnp.asarray(temperatures[i], layers[i].dtype)) * normal
-            if scheme == "euler":
-                stride = jnp.sqrt(2.0 * jnp.asarray(steps[i], layers[i].dtype))
+        carried = jax.tree.leaves(state.noise)
+        settings = each_layer(options, len(layers), temperature=temperature)
+        walls = bounds_per_layer(options.bounds, options.boundary, len(layers))
+        for i, (force, normal) in enumerate(zip(jax.tree.leaves(gradient), jax.tree.leaves(normals), strict=True)):
+            own = settings[i]
+            geometry = {"bounds": walls[i], "boundary": options.boundary}
+            fresh = jnp.sqrt(jnp.asarray(own.temperature, layers[i].dtype)) * normal
+            if options.scheme == "euler":
+                stride = jnp.sqrt(2.0 * jnp.asarray(own.step_size, layers[i].dtype))
                 # The kick that turns into -ε ∂E/∂s after a move of sqrt(2ε).
                 layers[i], _ = drift(layers[i], kick(fresh, force, 0.5 * stride), stride, **geometry)
             else:
-                half = jnp.sqrt(0.5 * jnp.asarray(steps[i], layers[i].dtype))
-                layer, _ = drift(layers[i], kick(momenta[i], force, 2 * half), half, **geometry)
-                layers[i], momenta[i] = drift(layer, fresh, half, **geometry)
+                half = jnp.sqrt(0.5 * jnp.asarray(own.step_size, layers[i].dtype))
+                layer, _ = drift(layers[i], kick(carried[i], force, 2 * half), half, **geometry)
+                layers[i], carried[i] = drift(layer, fresh, half, **geometry)
 
-        state = LangevinState(*(jax.tree.unflatten(structure, x) for x in (layers, momenta)))
-        return state, temperatures_of_layers(temperatures)
+        state = LangevinState(*(jax.tree.unflatten(structure, x) for x in (layers, carried)))
+        return state, temperatures_of(settings)
 
     return update
 
 
-def build_kernel(**options):
+def build_kernel(options: Options):
     """Build kernel(key, state, gradient_fn, temperature=None) -> (state, info), sampling exp(-E/T).
 
-    Per layer, a value or a tuple of one per layer that moves: step_size ε (units of state² per energy; an underdamped
-    step h covers about the same ground as ε = h²/2); temperature T (units of energy).  scheme: see above.  bounds,
-    boundary: see `boundaries`.  A temperature given to the kernel takes the place of the option.
-    Raises ValueError for values out of range.
+    A temperature given to the kernel takes the place of the option.
     """
-    return kernel_from_update(build_update(**options))
-
-
-def as_top_level_api(gradient_fn: GradientFn, **options) -> SamplingAlgorithm:
-    """The sampler for one target: init(position), step(key, state).  Options as in `build_kernel`."""
-    kernel = build_kernel(**options)
-    return SamplingAlgorithm(
-        lambda position, rng_key=None: init(position, gradient_fn),
-        lambda key, state: kernel(key, state, gradient_fn),
-    )
+    return kernel_from_update(build_update(options))

@@ -23,6 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nrf.samplers.options import check_choice, check_number, per_layer
+
 MASSES = ("diagonal", "circulant")
 PUBLISHED_SD = {32: 0.55, 16: 0.3, 8: 0.1}
 FEWEST_COUPLED_CHANNELS = 6
@@ -96,3 +98,27 @@ def couple(matrix: Any, values: jax.Array) -> jax.Array:
     if matrix is None:
         return values
     return jnp.matmul(values, jnp.asarray(matrix.T, values.dtype), precision=jax.lax.Precision.HIGHEST)
+
+
+def check_mass(mass: Any, coupling_sd: Any) -> None:
+    """Check the options `mass` and `coupling_sd`, each a value or one per layer; ValueError naming the option."""
+    check_choice("mass", mass, MASSES)
+    if coupling_sd is not None:
+        check_number("coupling_sd", coupling_sd, above=0)
+
+
+def kinetic_temperature(mass: Any, coupling_sd: Any, momentum: Any) -> jax.Array:
+    """Mean of p K p over images and units, (layers,), in units of the momentum squared times K.
+
+    Args:
+        mass, coupling_sd: as in the options of a sampler.
+        momentum: layers (B, ..., C).
+    """
+    layers = jax.tree.leaves(momentum)
+    kinds, widths = per_layer("mass", mass, len(layers)), per_layer("coupling_sd", coupling_sd, len(layers))
+    return jnp.stack(
+        [
+            jnp.mean(p * couple(inverse_mass(kind, p.shape[-1], width), p))
+            for p, kind, width in zip(layers, kinds, widths, strict=True)
+        ]
+    )

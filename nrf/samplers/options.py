@@ -1,8 +1,9 @@
 """Reading a sampler's options: per-layer values, ranges and names, each refused with one clear sentence.
 
-Most options may differ between layers.  Such an option is one value for all layers or a tuple (or list) with one entry
-per layer that moves.  Signs and ranges are checked when a kernel is built; the number of entries when the kernel first
-meets a position, because only then the number of layers is known.
+The options of a sampler are the fields of its `Options`, a dataclass whose defaults are the sampler's.  Most may differ
+between layers: such an option is one value for all layers or a tuple (or list) with one entry per layer that moves.
+Signs and ranges are checked when the options are made; the number of entries when the kernel first meets a position,
+because only then the number of layers is known.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Sequence
+from dataclasses import fields
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -36,18 +39,36 @@ def per_layer(name: str, value: Any, num_layers: int) -> tuple:
     return tuple(value)
 
 
+def each_layer(options: Any, num_layers: int, **override: Any) -> list[SimpleNamespace]:
+    """The options of every layer: those that differ between layers cut into their entries, the others repeated.
+
+    Args:
+        options: an `Options` dataclass; its `bounds` are left to `boundaries.bounds_per_layer`.
+        num_layers: layers that move.
+        **override: values that take an option's place; None leaves the option.
+
+    Raises:
+        ValueError: a tuple has another number of entries than there are layers that move.
+    """
+    values = {field.name: getattr(options, field.name) for field in fields(options) if field.name != "bounds"}
+    values |= {name: value for name, value in override.items() if value is not None}
+    cut = {name: per_layer(name, value, num_layers) for name, value in values.items()}
+    return [SimpleNamespace(**{name: entries[i] for name, entries in cut.items()}) for i in range(num_layers)]
+
+
 def check_number(
     name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf
 ) -> None:
     """Check a number, or each entry of a tuple: finite and within the range.
 
-    Arrays of JAX are let through unread: inside `jit` they have no value yet.
+    Arrays of JAX are let through unread: inside `jit` they have no value yet.  None passes where it is not the whole
+    value: it leaves a layer without the option.
     Raises ValueError naming the option, the entry and the range.
     """
     entries = value if is_per_layer(value) else (value,)
     for index, entry in enumerate(entries):
         where = f" (layer entry {index})" if is_per_layer(value) else ""
-        if isinstance(entry, jax.Array):
+        if isinstance(entry, jax.Array) or (entry is None and is_per_layer(value)):
             continue
         if isinstance(entry, bool) or not isinstance(entry, int | float | np.integer | np.floating):
             raise ValueError(f"sampler option {name!r}{where} must be a number, not {entry!r}.")

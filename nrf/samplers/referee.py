@@ -21,29 +21,78 @@ Neal, in Handbook of MCMC (2011); Roberts & Tweedie, Bernoulli 1996; Hoffman & G
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import blackjax
 import jax
 import jax.numpy as jnp
-from blackjax.base import SamplingAlgorithm
 from blackjax.mcmc.hmc import HMCState
 from blackjax.mcmc.mala import MALAState
 
-from nrf.samplers.base import GradientFn, Position, zeros_like
+from nrf.samplers.base import GradientFn, Position
 from nrf.samplers.boundaries import bounds_per_layer, check_bounds, reflect
-from nrf.samplers.options import check_choice, check_number, is_per_layer, per_layer
+from nrf.samplers.options import check_number, is_per_layer, per_layer
 
-ALGORITHMS = ("hmc", "mala", "nuts")
+
+@dataclass(frozen=True, kw_only=True)
+class MalaOptions:
+    """Options of 'mala', and those that 'hmc' and 'nuts' share with it.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    step_size: float = 0.1  # ε, units of state² per energy; of HMC and NUTS h, units of state per sqrt(energy)
+    temperature: float = 1.0  # T, units of energy
+    bounds: Any = None  # see `boundaries`
+    boundary: str = "reflect"  # or 'none' (clamping has no distribution to accept by)
+
+    def __post_init__(self):
+        for name in ("step_size", "temperature"):
+            if is_per_layer(getattr(self, name)):
+                raise ValueError(f"sampler option {name!r} must be one number for a referee, the same in all layers.")
+            check_number(name, getattr(self, name), above=0)
+        check_bounds(self.bounds, self.boundary, allowed=("reflect", "none"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HmcOptions(MalaOptions):
+    """Options of 'hmc'."""
+
+    num_integration_steps: int = 10  # leapfrog steps
+    inverse_mass: Any = 1.0  # a value or one per layer that moves
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_number("num_integration_steps", self.num_integration_steps, at_least=1)
+        check_number("inverse_mass", self.inverse_mass, above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NutsOptions(MalaOptions):
+    """Options of 'nuts'."""
+
+    max_num_doublings: int = 6  # at most 2^n leapfrog steps
+    inverse_mass: Any = 1.0  # a value or one per layer that moves
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_number("max_num_doublings", self.max_num_doublings, at_least=1)
+        check_number("inverse_mass", self.inverse_mass, above=0)
 
 
 class RefereeState(NamedTuple):
     """Carried from step to step."""
 
     position: Position  # layers (B, ..., C), units of state, inside the box
-    momentum: Position  # zeros: drawn anew in every step
     energy: jax.Array  # (B,), energy at the position
     gradient: Position  # like position, dE/ds at the position
+
+    @property
+    def momentum(self) -> None:
+        """None: momenta are drawn anew in every step."""
+        return None
 
 
 class RefereeInfo(NamedTuple):
@@ -61,7 +110,12 @@ class RefereeInfo(NamedTuple):
 def init(position: Position, gradient_fn: GradientFn) -> RefereeState:
     """State at a position inside the box, with its energy and gradient."""
     energy, gradient = gradient_fn(position)
-    return RefereeState(position, zeros_like(position), energy, gradient)
+    return RefereeState(position, energy, gradient)
+
+
+def place(state: RefereeState, position: Position, gradient_fn: GradientFn) -> RefereeState:
+    """The state at another position, or under another energy, which has to be evaluated there."""
+    return init(position, gradient_fn)
 
 
 def make_logdensity(
@@ -119,56 +173,32 @@ def make_logdensity(
     return lambda position: value(position, closed.consts)
 
 
-def build_kernel(
-    algorithm: str,
-    step_size: float = 0.1,
-    temperature: float = 1.0,
-    num_integration_steps: int = 10,
-    max_num_doublings: int = 6,
-    inverse_mass: Any = 1.0,
-    bounds: Any = None,
-    boundary: str = "reflect",
-):
+def build_kernel(options: MalaOptions | HmcOptions | NutsOptions):
     """Build kernel(key, state, gradient_fn, temperature=None) -> (state, info), sampling exp(-E/T) exactly.
 
-    algorithm: 'hmc', 'mala' or 'nuts'; step_size: h (HMC, NUTS; units of state per sqrt(energy)) or ε (MALA; units of
-    state² per energy); temperature T: units of energy; num_integration_steps: leapfrog steps of HMC;
-    max_num_doublings: NUTS makes at most 2^n leapfrog steps; inverse_mass: a value or one per layer that moves (HMC,
-    NUTS); bounds: see `boundaries`; boundary: 'reflect' or 'none' (clamping has no law to accept by).
-    Raises ValueError for values out of range.
+    The options choose the algorithm.  A temperature given to the kernel takes the place of the option.
     """
-    check_choice("algorithm", algorithm, ALGORITHMS)
-    if is_per_layer(step_size) or is_per_layer(temperature):
-        name = "step_size" if is_per_layer(step_size) else "temperature"
-        raise ValueError(f"sampler option {name!r} must be one number for {algorithm!r}, the same in all layers.")
-    check_number("step_size", step_size, above=0)
-    check_number("temperature", temperature, above=0)
-    check_number("num_integration_steps", num_integration_steps, at_least=1)
-    check_number("max_num_doublings", max_num_doublings, at_least=1)
-    check_number("inverse_mass", inverse_mass, above=0)
-    check_bounds(bounds, boundary, allowed=("reflect", "none"))
+    make_step, make_chain, length = _ALGORITHMS[type(options)]
+    bounds, boundary, step_size = options.bounds, options.boundary, options.step_size
 
-    def kernel(key: jax.Array, state: RefereeState, gradient_fn: GradientFn, temperature=temperature):
+    def kernel(key: jax.Array, state: RefereeState, gradient_fn: GradientFn, temperature=None):
+        temperature = options.temperature if temperature is None else temperature
         logdensity = make_logdensity(gradient_fn, state.position, temperature, bounds, boundary)
         layers, structure = jax.tree.flatten(state.position)
         walls = bounds_per_layer(bounds, boundary, len(layers))
         logp = -state.energy / temperature
         slope = jax.tree.map(lambda g: -g / temperature, state.gradient)
         keys = jax.random.split(key, len(state.energy))
-        masses = per_layer("inverse_mass", inverse_mass, len(layers))
-        metric = jnp.concatenate(
-            [jnp.full(s[0].size, m, s.dtype) for s, m in zip(layers, masses, strict=True)]
-        )
-        # BlackJAX's kinetic energy is that of temperature 1: momenta are smaller by sqrt(T), times longer by it.
-        if algorithm == "mala":
+        if length is None:
             settings = (step_size * temperature,)
         else:
-            length = num_integration_steps if algorithm == "hmc" else max_num_doublings
-            settings = (step_size * jnp.sqrt(temperature), metric, length)
-        step = {"hmc": blackjax.hmc, "mala": blackjax.mala, "nuts": blackjax.nuts}[algorithm].build_kernel()
-        chain_state = MALAState if algorithm == "mala" else HMCState
+            masses = per_layer("inverse_mass", options.inverse_mass, len(layers))
+            metric = jnp.concatenate([jnp.full(s[0].size, m, s.dtype) for s, m in zip(layers, masses, strict=True)])
+            # BlackJAX's kinetic energy is that of temperature 1: momenta are smaller by sqrt(T), times longer by it.
+            settings = (step_size * jnp.sqrt(temperature), metric, getattr(options, length))
+        step = make_step()
         chains, diagnostics = jax.vmap(lambda k, s: step(k, s, logdensity, *settings))(
-            keys, chain_state(state.position, logp, slope)
+            keys, make_chain(state.position, logp, slope)
         )
 
         folded = [reflect(s, wall) for s, wall in zip(jax.tree.leaves(chains.position), walls, strict=True)]
@@ -177,9 +207,7 @@ def build_kernel(
             for g, (_, turned) in zip(jax.tree.leaves(chains.logdensity_grad), folded, strict=True)
         ]
         position = jax.tree.unflatten(structure, [s for s, _ in folded])
-        new = RefereeState(
-            position, state.momentum, -temperature * chains.logdensity, jax.tree.unflatten(structure, gradient)
-        )
+        new = RefereeState(position, -temperature * chains.logdensity, jax.tree.unflatten(structure, gradient))
         rate = diagnostics.acceptance_rate
         info = RefereeInfo(
             state.energy,
@@ -195,10 +223,9 @@ def build_kernel(
     return kernel
 
 
-def as_top_level_api(gradient_fn: GradientFn, **options) -> SamplingAlgorithm:
-    """The sampler for one target: init(position), step(key, state).  Options as in `build_kernel`."""
-    kernel = build_kernel(**options)
-    return SamplingAlgorithm(
-        lambda position, rng_key=None: init(position, gradient_fn),
-        lambda key, state: kernel(key, state, gradient_fn),
-    )
+# options -> (BlackJAX's kernel, its state, the option that says how long a trajectory is)
+_ALGORITHMS = {
+    MalaOptions: (blackjax.mala.build_kernel, MALAState, None),
+    HmcOptions: (blackjax.hmc.build_kernel, HMCState, "num_integration_steps"),
+    NutsOptions: (blackjax.nuts.build_kernel, HMCState, "max_num_doublings"),
+}

@@ -31,17 +31,41 @@ samplers of `referee` have no such error.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from blackjax.base import SamplingAlgorithm
 
-from nrf.samplers.base import GradientFn, Position, kernel_from_update, temperatures_of_layers, zeros_like
+from nrf.samplers.base import GradientFn, Position, kernel_from_update, temperatures_of, zeros_like
 from nrf.samplers.boundaries import bounds_per_layer, check_bounds
 from nrf.samplers.integrators import drift, kick
-from nrf.samplers.mass import MASSES, couple, inverse_mass, matrix_function
-from nrf.samplers.options import check_choice, check_number, per_layer
+from nrf.samplers.mass import check_mass, couple, inverse_mass, kinetic_temperature, matrix_function
+from nrf.samplers.options import check_number, each_layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options; per layer, a value or a tuple of one per layer that moves.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    step_size: Any = 0.1  # per layer: h, units of state per sqrt(energy)
+    friction: Any = 0.1  # per layer: c = γh; the momentum decays by e^{-c} a step (1 and more: nearly overdamped)
+    temperature: Any = 1.0  # per layer: T, units of energy
+    mass: Any = "diagonal"  # per layer: 'diagonal' or 'circulant', see `mass`
+    coupling_sd: Any = None  # per layer: width of a circulant mass in channels, None for the published one
+    bounds: Any = None  # see `boundaries`
+    boundary: str = "reflect"  # 'reflect', 'clamp' or 'none'
+
+    def __post_init__(self):
+        check_number("step_size", self.step_size, above=0)
+        check_number("friction", self.friction, above=0)
+        check_number("temperature", self.temperature, at_least=0)
+        check_mass(self.mass, self.coupling_sd)
+        check_bounds(self.bounds, self.boundary)
 
 
 class UnderdampedState(NamedTuple):
@@ -56,74 +80,44 @@ def init(position: Position, gradient_fn: GradientFn | None = None) -> Underdamp
     return UnderdampedState(position, zeros_like(position))
 
 
-def build_update(
-    step_size: Any = 0.1,
-    friction: Any = 0.1,
-    temperature: Any = 1.0,
-    mass: Any = "diagonal",
-    coupling_sd: Any = None,
-    bounds: Any = None,
-    boundary: str = "reflect",
-):
+def build_update(options: Options):
     """Build update(state, gradient, normals, temperature=None) -> (state, effective temperatures), without randomness.
 
-    gradient, normals: like the position; normals: the N(0, 1) draws to use.  Options as in `build_kernel`.
+    gradient, normals: like the position; normals: the N(0, 1) draws to use; temperature: takes the option's place.
     """
-    check_number("step_size", step_size, above=0)
-    check_number("friction", friction, above=0)
-    check_number("temperature", temperature, at_least=0)
-    check_choice("mass", mass, MASSES)
-    if coupling_sd is not None:
-        check_number("coupling_sd", coupling_sd, above=0)
-    check_bounds(bounds, boundary)
 
-    def update(state: UnderdampedState, gradient: Position, normals: Position, temperature=temperature):
+    def update(state: UnderdampedState, gradient: Position, normals: Position, temperature: Any = None):
         layers, structure = jax.tree.flatten(state.position)
         momenta = jax.tree.leaves(state.momentum)
-        count = len(layers)
-        steps = per_layer("step_size", step_size, count)
-        frictions = per_layer("friction", friction, count)
-        temperatures = per_layer("temperature", temperature, count)
-        masses = per_layer("mass", mass, count)
-        widths = per_layer("coupling_sd", coupling_sd, count)
-        walls = bounds_per_layer(bounds, boundary, count)
-
-        forces, draws = jax.tree.leaves(gradient), jax.tree.leaves(normals)
-        for i, (force, normal) in enumerate(zip(forces, draws, strict=True)):
-            matrix = inverse_mass(masses[i], layers[i].shape[-1], widths[i])
+        settings = each_layer(options, len(layers), temperature=temperature)
+        walls = bounds_per_layer(options.bounds, options.boundary, len(layers))
+        for i, (force, normal) in enumerate(zip(jax.tree.leaves(gradient), jax.tree.leaves(normals), strict=True)):
+            own = settings[i]
+            matrix = inverse_mass(own.mass, layers[i].shape[-1], own.coupling_sd)
             # M^(1/2) = K^(-1/2) shapes white noise into momenta of covariance K⁻¹.
             root = None if matrix is None else matrix_function(matrix, lambda values: values**-0.5)
-            geometry = {"inverse_mass": matrix, "bounds": walls[i], "boundary": boundary}
-            decay = math.exp(-frictions[i])
-            spread = jnp.sqrt(temperatures[i] * -math.expm1(-2 * frictions[i]))
-            momentum = kick(momenta[i], force, steps[i])
-            layer, momentum = drift(layers[i], momentum, 0.5 * steps[i], **geometry)
+            geometry = {"inverse_mass": matrix, "bounds": walls[i], "boundary": options.boundary}
+            decay = math.exp(-own.friction)
+            spread = jnp.sqrt(own.temperature * -math.expm1(-2 * own.friction))
+            momentum = kick(momenta[i], force, own.step_size)
+            layer, momentum = drift(layers[i], momentum, 0.5 * own.step_size, **geometry)
             momentum = decay * momentum + spread.astype(momentum.dtype) * couple(root, normal)
-            layers[i], momenta[i] = drift(layer, momentum, 0.5 * steps[i], reverse=True, **geometry)
+            layers[i], momenta[i] = drift(layer, momentum, 0.5 * own.step_size, reverse=True, **geometry)
 
         state = UnderdampedState(*(jax.tree.unflatten(structure, x) for x in (layers, momenta)))
-        return state, temperatures_of_layers(temperatures)
+        return state, temperatures_of(settings)
 
     return update
 
 
-def build_kernel(**options):
+def build_kernel(options: Options):
     """Build kernel(key, state, gradient_fn, temperature=None) -> (state, info), sampling exp(-E/T).
 
-    Per layer, a value or a tuple of one per layer that moves: step_size h (units of state per sqrt(energy));
-    friction c = γh, the momentum decaying by e^{-c} a step (0.1: memory of ten steps; 1 and more: nearly overdamped);
-    temperature T (units of energy); mass 'diagonal' or 'circulant' (see `mass`) with coupling_sd, its width in
-    channels.  bounds, boundary: see `boundaries`.  A temperature given to the kernel takes the place of the option, so
-    that it can change from step to step.
-    Raises ValueError for values out of range.
+    A temperature given to the kernel takes the place of the option, so that it can change from step to step.
     """
-    return kernel_from_update(build_update(**options))
+    return kernel_from_update(build_update(options))
 
 
-def as_top_level_api(gradient_fn: GradientFn, **options) -> SamplingAlgorithm:
-    """The sampler for one target: init(position), step(key, state).  Options as in `build_kernel`."""
-    kernel = build_kernel(**options)
-    return SamplingAlgorithm(
-        lambda position, rng_key=None: init(position, gradient_fn),
-        lambda key, state: kernel(key, state, gradient_fn),
-    )
+def momentum_temperature(options: Options, state: UnderdampedState) -> jax.Array:
+    """Mean of p K p over images and units, (layers,): T in the stationary law."""
+    return kinetic_temperature(options.mass, options.coupling_sd, state.momentum)

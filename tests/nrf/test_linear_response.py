@@ -31,7 +31,7 @@ def test_map_and_noise_keep_the_thermal_law(dynamics):
 
 def test_map_is_the_step_of_the_sampler():
     h, c, temperature, _ = DYNAMICS
-    update = underdamped.build_update(step_size=h, friction=c, temperature=temperature)
+    update = underdamped.build_update(underdamped.Options(step_size=h, friction=c, temperature=temperature))
     curvature, start, draw = 1.3, np.array([0.7, -0.4]), 0.9
     position, momentum, normal = (jnp.full((1, 1), value) for value in (*start, draw))
     state, _ = update(underdamped.UnderdampedState((position,), (momentum,)), (curvature * position,), (normal,))
@@ -65,7 +65,7 @@ def test_discrete_forms_come_to_the_continuous_ones_at_small_steps():
 def test_simulated_mode_shows_spectrum_and_phase():
     curvature, steps, chains = 1.5, 2048, 400
     h, c, temperature, _ = DYNAMICS
-    kernel = underdamped.build_kernel(step_size=h, friction=c, temperature=temperature)
+    kernel = underdamped.build_kernel(underdamped.Options(step_size=h, friction=c, temperature=temperature))
 
     def gradient_fn(position):
         return 0.5 * curvature * jnp.sum(position[0] ** 2, axis=1), (curvature * position[0],)

@@ -100,7 +100,7 @@ def test_early_stopping(model, weights):
     stopped = steps(1e-3)
     count, history = int(stopped.steps), np.asarray(stopped.energy_history)
     assert 20 < count < 200
-    assert abs(history[count - 1] - history[count - 6]) < 1e-3 <= abs(history[count - 2] - history[count - 7])
+    assert np.ptp(history[count - 6 : count]) < 1e-3 <= np.ptp(history[count - 7 : count - 1])
     assert int(steps(1e-3, after=150).steps) > 150
     assert int(steps(0.0).steps) == 200
 
@@ -118,10 +118,17 @@ def test_gradient_clipping_counts_the_clamped_image(model, weights):
 def test_fresh_states_fill_their_range(model):
     for state, (low, high) in zip(phases.uniform_states(jax.random.key(0), model, 64), model.bounds, strict=True):
         assert low <= state.min() < low + 0.05 and high - 0.05 < state.max() <= high
-    image = phases.noise_images(jax.random.key(0), model, 64)
-    assert image.shape == (64, 6, 6, 1) and image.min() >= -1 and image.max() <= 1
-    # Means differ between images, beyond what 36 pixels of noise would give.
-    assert np.std(np.asarray(image).mean((1, 2, 3))) > 0.3
+
+
+def test_noise_images_have_the_published_moments(model):
+    image = np.asarray(phases.noise_images(jax.random.key(0), model, 4000, rescale=False))
+    assert image.shape == (4000, 6, 6, 1)
+    means, noise = image.mean((1, 2, 3)), image.std((1, 2, 3), ddof=1)
+    # The mean of an image is U(0, 0.7) and the mean of 36 draws of N(0, 0.3²).
+    np.testing.assert_allclose([means.mean(), means.var()], [0.35, 0.7**2 / 12 + 0.09 / 36], rtol=0.05)
+    np.testing.assert_allclose(np.sqrt(np.mean(noise**2)), 0.3, rtol=0.01)
+    stretched = phases.noise_images(jax.random.key(0), model, 4000, rescale=True)
+    np.testing.assert_allclose(stretched, 2 * image - 1, atol=1e-6)
 
 
 def test_without_latents_the_positive_phase_stands_still():

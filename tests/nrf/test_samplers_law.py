@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_discrete_lyapunov
 
-from nrf.samplers import gradient_from_energy, langevin, make_sampler, sghmc, underdamped
+from nrf.samplers import adaptation, gradient_from_energy, langevin, make_sampler, sghmc, sghmc_published, underdamped
 from nrf.samplers.mass import inverse_mass
 
 PRECISION = np.array([[2.0, -0.6, 0.3, 0.0], [-0.6, 1.5, 0.4, -0.2], [0.3, 0.4, 1.0, 0.1], [0.0, -0.2, 0.1, 0.8]])
@@ -111,17 +111,18 @@ def test_nuts_is_near_the_law_after_few_steps():
     assert acceptance > 0.7
 
 
-def stationary_covariance(update, state, gradient_fn, parts=("position", "momentum")):
-    """Exact stationary covariance of the carried parts, for a Gaussian target.
+def stationary_covariance(update, state, gradient_fn, carried="momentum"):
+    """Exact stationary covariance of the position and what else is carried, for a Gaussian target.
 
-    The updates are then affine in (position, momentum, draws), so that Σ = AΣAᵀ + NNᵀ, without any sampling error.
+    The updates are then affine in (position, what is carried, draws), so that Σ = AΣAᵀ + NNᵀ, without sampling error.
     """
     size = state.position[0].size
 
+    parts = ("position", carried) if carried else ("position",)
+
     def one_step(position, momentum, normal):
-        moved = state._replace(position=(position,), momentum=(momentum,))
-        new = update(moved, gradient_fn((position,))[1], (normal,))
-        new = new.state if isinstance(new, sghmc.Update) else new[0]
+        moved = state._replace(position=(position,), **({carried: (momentum,)} if carried else {}))
+        new = update(moved, gradient_fn((position,))[1], (normal,))[0]
         return jnp.concatenate([getattr(new, part)[0].reshape(-1) for part in parts])
 
     blocks = jax.jacobian(one_step, (0, 1, 2))(*(jnp.zeros_like(state.position[0]),) * 3)
@@ -138,30 +139,35 @@ ORIGIN = (jnp.zeros((1, 4)),)
 @pytest.mark.parametrize(("step_size", "friction"), [(0.1, 0.1), (0.7, 0.5)])
 @pytest.mark.parametrize("module", [underdamped, sghmc])
 def test_stationary_covariance_is_exact_at_every_step_size(module, step_size, friction, mass, temperature):
-    update = module.build_update(step_size=step_size, friction=friction, temperature=temperature, **mass)
+    update = module.build_update(
+        module.Options(step_size=step_size, friction=friction, temperature=temperature, **mass)
+    )
     covariance = stationary_covariance(update, module.init(ORIGIN), correlated_gradient)[:4, :4]
     np.testing.assert_allclose(covariance @ PRECISION / temperature, np.eye(4), atol=2e-4)
 
 
 def test_uneven_preconditioners_leave_the_law_alone():
-    update = sghmc.build_update(mass="circulant", coupling_sd=0.6, num_burn_in=0, friction=0.3, step_size=0.2)
+    options = sghmc.Options(mass="circulant", coupling_sd=0.6, num_burn_in=0, friction=0.3, step_size=0.2)
+    update = sghmc.build_update(options)
     state = sghmc.init(ORIGIN)._replace(gradient_square=(jnp.array([[0.02, 1.0, 7.0, 0.3]]),))
     covariance = stationary_covariance(update, state, correlated_gradient)[:4, :4]
     np.testing.assert_allclose(covariance @ PRECISION, np.eye(4), atol=2e-4)
 
 
 def test_the_momentum_has_the_temperature_of_the_position():
-    update = underdamped.build_update(mass="circulant", coupling_sd=0.6, temperature=0.3, step_size=0.3)
+    options = underdamped.Options(mass="circulant", coupling_sd=0.6, temperature=0.3, step_size=0.3)
+    update = underdamped.build_update(options)
     covariance = stationary_covariance(update, underdamped.init(ORIGIN), correlated_gradient)[4:, 4:]
     np.testing.assert_allclose(covariance @ inverse_mass("circulant", 4, 0.6) / 0.3, np.eye(4), atol=2e-4)
 
 
 def test_leimkuhler_matthews_is_exact_and_euler_is_off_by_its_known_bias():
     step, state = 0.2, langevin.init(ORIGIN)
-    covariance = stationary_covariance(langevin.build_update(step_size=step), state, correlated_gradient)[:4, :4]
+    update = langevin.build_update(langevin.Options(step_size=step))
+    covariance = stationary_covariance(update, state, correlated_gradient, "noise")[:4, :4]
     np.testing.assert_allclose(covariance @ PRECISION, np.eye(4), atol=2e-4)
-    euler = langevin.build_update(step_size=step, scheme="euler")
-    covariance = stationary_covariance(euler, state, correlated_gradient, ("position",))
+    euler = langevin.build_update(langevin.Options(step_size=step, scheme="euler"))
+    covariance = stationary_covariance(euler, state, correlated_gradient, None)
     expected = np.linalg.inv(PRECISION @ (np.eye(4) - 0.5 * step * PRECISION))
     np.testing.assert_allclose(covariance, expected, rtol=1e-3, atol=1e-4)
 
@@ -178,8 +184,8 @@ def test_the_published_clamp_leaves_less_than_half_a_per_cent_of_the_variance():
 
     # The clamp is to blame: without it, and with v̂ at the target's 1, the published noise gives 95 % of the variance
     # (the rest is the term -ℓ⁴).
-    unclamped = sghmc.build_update(noise="published", num_burn_in=0)
-    covariance = stationary_covariance(unclamped, sghmc.init((jnp.zeros((1, 1)),)), harmonic)
+    unclamped = sghmc_published.build_update(sghmc_published.Options(num_burn_in=0))
+    covariance = stationary_covariance(unclamped, adaptation.init((jnp.zeros((1, 1)),)), harmonic)
     assert abs(covariance[0, 0] - 0.9525) < 0.001
 
 
@@ -228,9 +234,10 @@ def test_joint_law_of_states_and_data(name, options, half_kick):
     def with_new_data(state, old, new):
         """A step starts with its kick, so the momentum carried is half a kick behind, by the old target."""
         if name == "mala":
-            return sampler.init(state.position, gradient_of(new))
+            return sampler.place(state, state.position, gradient_of(new))
         change = gradient_of(new)(state.position)[1][0] - gradient_of(old)(state.position)[1][0]
-        return state._replace(momentum=(state.momentum[0] + half_kick * change,))
+        carried = "noise" if name == "langevin" else "momentum"
+        return state._replace(**{carried: (getattr(state, carried)[0] + half_kick * change,)})
 
     @jax.jit
     def run(key):

@@ -1,6 +1,7 @@
 """Parameters under torch's names arrive in their places and layouts, from arrays and from `.pt` checkpoints."""
 
 import re
+import zipfile
 
 import jax
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 from nrf.architecture import Architecture
 from nrf.energy import make_energy
 from nrf.initializer import make_initializer
+from nrf.original_flags import differences
+from nrf.torch_files import read_torch
 from nrf.torch_import import check_matches, energy_variables, initializer_variables, read_checkpoint
-from runtime.config import ConfigError
+from runtime.config import ConfigError, load_config
+from tests.nrf.torch_writer import call, namespace, write_legacy, write_with_torch, write_zip
 
 FIELDS = {
     "state_sizes": [(2, 8, 8), (4, 8, 8), (2, 3, 3)],
@@ -193,51 +197,132 @@ def test_reference_arrays_under_torch_names(shared):
 # --- checkpoints ---------------------------------------------------------------------------------------------------
 
 
-def save(path, content):
-    torch = pytest.importorskip("torch")
-
-    def tensors(value):
-        if isinstance(value, dict):
-            return {k: tensors(v) for k, v in value.items()}
-        return torch.tensor(np.asarray(value)) if isinstance(value, np.ndarray) else value
-
-    torch.save(tensors(content), path)
-    return path
+def with_torch(path, content):
+    pytest.importorskip("torch", reason="PyTorch is not installed: files written by it cannot be tried")
+    return write_with_torch(path, content)
 
 
-def test_checkpoints_are_found_by_their_content(tmp_path):
+WRITERS = [write_zip, write_legacy, with_torch]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_checkpoints_are_found_by_their_content(write, tmp_path):
     model, guide = torch_table(model_variables()), torch_table(guide_variables())
-    path = save(
+    path = write(
         tmp_path / "model.pt",
         {
             "epoch": 3,
-            "model_state": {f"module.{k}": v for k, v in model.items()},
-            "nested": {"initter": guide},
+            "model_state": {f"module.{k}": np.asarray(v) for k, v in model.items()},
+            "nested": {"initter": {k: np.asarray(v) for k, v in guide.items()}},
             "optimizer": {"state": {0: {"exp_avg": np.zeros(3)}}, "param_groups": [{"lr": 0.1}]},
+            "args": namespace(lr=5e-4, max_sq_sigma=[1e-4] * 4, architecture="example", use_cuda=True),
         },
     )
-    tables = read_checkpoint(path)
+    tables, flags = read_checkpoint(path)
     assert set(tables) == {"model", "initializer"}
+    assert flags == {"lr": 5e-4, "max_sq_sigma": [1e-4] * 4, "architecture": "example", "use_cuda": True}
     assert_same(energy_variables(ARCHITECTURE, tables["model"]), model_variables())
     assert_same(initializer_variables(tables["initializer"]), guide_variables())
-    assert set(read_checkpoint(save(tmp_path / "bare.pt", model))) == {"model"}
+    tables, flags = read_checkpoint(write(tmp_path / "bare.pt", {k: np.asarray(v) for k, v in model.items()}))
+    assert set(tables) == {"model"} and flags == {}
 
 
 def test_checkpoints_of_spectral_norm_carry_a_right_vector_too(tmp_path):
     """Torch stores u and v of the power iteration; v follows from u, and has the name of weight norm's direction."""
     expected = model_variables("spectral")
-    table = torch_table(expected, "weight_orig")
+    table = {name: np.asarray(array) for name, array in torch_table(expected, "weight_orig").items()}
     buffers = {name.replace("weight_u", "weight_v"): np.zeros(7) for name in table if name.endswith("weight_u")}
-    found = read_checkpoint(save(tmp_path / "normed.pt", table | buffers))["model"]
+    found = read_checkpoint(write_zip(tmp_path / "normed.pt", table | buffers))[0]["model"]
     assert_same(energy_variables(NORMED, found), expected)
 
 
 def test_unreadable_checkpoints_are_refused(tmp_path):
-    pytest.importorskip("torch")
-    with pytest.raises(ConfigError, match=r"no checkpoint at .*missing\.pt"):
-        read_checkpoint(tmp_path / "missing.pt")
     (tmp_path / "text.pt").write_text("no tensors here")
-    with pytest.raises(ConfigError, match=r"text\.pt cannot be read"):
-        read_checkpoint(tmp_path / "text.pt")
-    with pytest.raises(ConfigError, match=r"other\.pt holds no model"):
-        read_checkpoint(save(tmp_path / "other.pt", {"weights": {"layer.weight": np.zeros(2)}}))
+    other = write_zip(tmp_path / "other.pt", {"weights": {"layer.weight": np.zeros(2)}})
+    whole = write_zip(tmp_path / "whole.pt", {"biases.0.weight": np.zeros(500)}).read_bytes()
+    (tmp_path / "torn.pt").write_bytes(whole[: len(whole) // 2])
+    legacy = write_legacy(tmp_path / "legacy.pt", {"biases.0.weight": np.zeros(500)}).read_bytes()
+    (tmp_path / "short.pt").write_bytes(legacy[:-100])
+    for path, words in (
+        (tmp_path / "missing.pt", r"no checkpoint at .*missing\.pt"),
+        (tmp_path, r"is a folder; name the checkpoint"),
+        (tmp_path / "text.pt", r"text\.pt cannot be read"),
+        (tmp_path / "torn.pt", r"torn\.pt cannot be read"),
+        (tmp_path / "short.pt", r"short\.pt cannot be read"),
+        (other, r"other\.pt holds no model"),
+    ):
+        with pytest.raises(ConfigError, match=words) as error:
+            read_checkpoint(path)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("write", WRITERS[:2])
+def test_a_file_can_run_nothing(write, tmp_path):
+    """A pickle may name any function; what a checkpoint has no need of is refused by name, and never looked up."""
+    mark = tmp_path / "mark"
+    path = write(tmp_path / "evil.pt", {"model": call("os", "system", f"touch {mark}")})
+    with pytest.raises(ConfigError, match=r"evil\.pt names 'os\.system', which a checkpoint .* was not loaded"):
+        read_checkpoint(path)
+    for module, name in (("builtins", "eval"), ("numpy", "load"), ("argparse", "ArgumentParser"), ("torch", "load")):
+        with pytest.raises(ConfigError, match=f"names '{module}.{name}'"):
+            read_checkpoint(write(tmp_path / "evil.pt", [call(module, name, "1")]))
+    assert not mark.exists()
+
+
+def test_views_and_kinds_of_tensors(tmp_path):
+    content = {
+        "kernel": np.arange(6.0, dtype=np.float32).reshape(2, 3).T,
+        "count": np.array(7),
+        "flags": np.array([True, False]),
+        "empty": np.zeros((0, 3)),
+        "name": "x",
+        "shape": (1, [2, None]),
+    }
+    for write in (write_zip, write_legacy):
+        found = read_torch(write(tmp_path / "kinds.pt", content))
+        for name in ("kernel", "count", "flags", "empty"):
+            np.testing.assert_array_equal(found[name], content[name])
+            assert found[name].dtype == content[name].dtype
+        assert found["name"] == "x" and found["shape"] == (1, [2, None])
+
+
+def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path):
+    path = tmp_path / "beyond.pt"
+    write_zip(path, {"biases.0.weight": np.zeros(4, np.float32)})
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["archive/data/0"] = parts["archive/data/0"][:8]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, body in parts.items():
+            archive.writestr(name, body)
+    with pytest.raises(ConfigError, match=r"a tensor of shape \(4,\) reaches beyond its storage"):
+        read_torch(path)
+
+
+def test_flags_that_a_config_contradicts_are_listed():
+    config = load_config("configs/nrflv.py:thesis")
+    published = {
+        "batch_size": 128, "architecture": "NRFLV_CIFAR_4SL_small_densebackw_wideSL1base", "dataset": "CIFAR10",
+        "initter_network_weight_norm": True, "model_weight_norm": True, "initializer": "ff_init", "neg_ff_init": False,
+        "initter_network_lr": 5e-4, "l2_reg_energy_param": 1.0, "num_it_neg": 500, "num_it_pos": 500,
+        "img_logging_interval": 10, "scalar_logging_interval": 200, "log_histograms": True,
+        "histogram_logging_interval": 3000, "sample_buffer_prob": 0.95, "lr": [5e-4], "lr_decay_gamma": 0.95,
+        "sampling_step_size": [0.1] * 4, "states_activation": "hardtanh", "activation": "swish", "num_it_viz": 5000,
+        "model_save_interval": 50, "sigma": [0.0] * 4, "state_optimizer": "sghmc", "momentum_param": [0.1] * 4,
+        "non_diag_inv_mass": True, "num_burn_in_steps": 100, "scale_grad": 1.0, "max_sq_sigma": [1e-4] * 4,
+        "min_sq_sigma": 9e-5, "weights_optimizer": "adam", "mom_clip": False, "mom_clip_vals": [1.0] * 6,
+        "clip_grad": False, "clip_state_grad_norm": 10.0, "ff_dynamics": False, "mean_batch_minv_t": False,
+        "viz_img_logging_step_interval": 25, "truncate_pos_its": False, "truncate_pos_its_threshold": 20.0,
+        "use_cuda": True, "seed": 4,
+    }  # fmt: skip
+    lines, unknown = differences(published, config)
+    assert lines == [] and unknown == ["seed", "use_cuda"]
+    sigmas = [1e-4, 1e-4, 1e-4, 1.0]
+    changed = published | {"lr": [1e-3], "mom_clip": True, "mom_clip_vals": [2.0], "max_sq_sigma": sigmas}
+    lines, _ = differences(changed, config)
+    assert lines == [
+        "config.train.lr is 0.0005, the checkpoint was made with [0.001] (--lr=[0.001])",
+        "config.sampler.sghmc_thesis.max_sq_sigma is 0.0001, the checkpoint was made with [0.0001, 0.0001, 0.0001, 1.0]"
+        " (--max_sq_sigma=[0.0001, 0.0001, 0.0001, 1.0])",
+        "config.sampler.sghmc_thesis.momentum_clip is None, the checkpoint was made with 2.0 (its flags)",
+    ]

@@ -22,7 +22,7 @@ from nrf.initializer import MOMENTUM, initializer_optimizer, make_initializer
 from nrf.layers import ACTIVATIONS
 from nrf.optimizers import ADAM_BETAS, clip_by_second_moment, contrastive_loss, make_weight_optimizer
 from nrf.phases import make_phase
-from nrf.samplers import sghmc
+from nrf.samplers import adaptation, sghmc_published
 from nrf.samplers.base import Sampler, SamplerInfo
 from nrf.torch_import import check_matches, energy_variables, initializer_variables
 from tests.quick import compiled
@@ -312,8 +312,7 @@ def _published_sampler(options: dict, model: EnergyModel, layers: list[int], nor
         return tuple(options[name][i] for i in layers)
 
     clip = options["mom_clip_vals"][0] if options["mom_clip"] else None
-    update = sghmc.build_update(
-        noise="published",
+    chosen = sghmc_published.Options(
         step_size=each("sampling_step_size"),
         friction=each("momentum_param"),
         sigma=each("sigma"),
@@ -327,6 +326,7 @@ def _published_sampler(options: dict, model: EnergyModel, layers: list[int], nor
         bounds=tuple(model.bounds[i] for i in layers),
         boundary="clamp",
     )
+    update = sghmc_published.build_update(chosen)
 
     def step(key, state, gradient_fn):
         del key
@@ -334,7 +334,7 @@ def _published_sampler(options: dict, model: EnergyModel, layers: list[int], nor
         new = update(state, gradient, tuple(z[state.step] for z in normals))
         return new.state, SamplerInfo(energy, gradient, new.effective_temperature, jnp.float32(1.0))
 
-    return Sampler("published", sghmc.init, step, {})
+    return Sampler("published", adaptation.init, step, {})
 
 
 def _check_phases(file, found: Found) -> None:

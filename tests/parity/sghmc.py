@@ -1,4 +1,4 @@
-"""Compare `nrf.samplers.sghmc` with a file of reference steps (`sghmc_*.npz`).
+"""Compare `nrf.samplers.sghmc_published` with a file of reference steps (`sghmc_*.npz`).
 
 A file holds one layer, the gradients and normal draws of some steps, and what the original made of them.  The same
 gradients and draws go through the project's own update, and all that it carries is compared after every step.
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nrf.samplers import sghmc
+from nrf.samplers import adaptation, sghmc_published
 
 OUTPUTS = ("param", "momentum", "tau", "g", "v_hat", "sigma")
 # Of the largest reference value of each output: float32 over a few steps.
@@ -28,7 +28,6 @@ def recognise(npz) -> bool:
 def options_of(config: dict) -> dict:
     """The options of the project's sampler that a file's configuration stands for."""
     return {
-        "noise": "published",
         "boundary": "none",
         "step_size": config["lr"],
         "friction": config["mdecay"],
@@ -51,14 +50,14 @@ def check(path) -> dict[str, tuple[float, float, float]]:
         config = json.loads(str(npz["config_json"]))
         channels_last = {name: np.moveaxis(npz[name], -3, -1) for name in ("param_0", "grad", "z", *OUTPUTS)}
 
-    update = sghmc.build_update(**options_of(config))
+    update = sghmc_published.build_update(sghmc_published.Options(**options_of(config)))
 
     def one_step(state, inputs):
         gradient, normal = inputs
         new = update(state, (gradient,), (normal,))
         return new.state, (*(field[0] for field in new.state[:5]), new.noise_scale[0])
 
-    start = sghmc.init((jnp.asarray(channels_last["param_0"]),))
+    start = adaptation.init((jnp.asarray(channels_last["param_0"]),))
     inputs = (jnp.asarray(channels_last["grad"]), jnp.asarray(channels_last["z"]))
     _, ours = jax.jit(lambda s, x: jax.lax.scan(one_step, s, x))(start, inputs)
     return {name: _compare(ours[i], channels_last[name]) for i, name in enumerate(OUTPUTS)}

@@ -227,6 +227,10 @@ def test_added_and_removed_fields_are_differences(tmp_path):
         check_same(ConfigDict({"a": 1, "d": 2}), tmp_path)
     with pytest.raises(ConfigError, match=r"b\.c was True and is 1"):
         check_same(ConfigDict({"a": 1.0, "b": {"c": 1}}), tmp_path)
+    longer = ConfigDict({"a": 1, "b": {"c": True, "d": 2}})
+    check_same(longer, tmp_path, added={"b.d": 2})
+    with pytest.raises(ConfigError, match=r"b\.d was 3 and is 2"):
+        check_same(longer, tmp_path, added={"b.d": 3})
 
 
 def test_recorder_names_the_fields_that_nothing_reads():
@@ -258,12 +262,13 @@ def test_field_kinds_in_presets():
 
 LIMITED = """
 from ml_collections import ConfigDict
-from runtime.fields import choice, number, optional, per_layer, several
+from runtime.fields import choice, choice_per_layer, number, optional, per_layer, several
 
 def get_config(preset=""):
     fields = {
         "lr": number(1e-3, above=0), "steps": number(20, at_least=1, at_most=40), "clip": optional(float, above=0),
         "start": choice("random", "zeros"), "modes": several(("a",), ("a", "b")), "rate": per_layer(0.1, below=2),
+        "mass": choice_per_layer("flat", "ring"), "width": per_layer(None, above=0),
     }
     config = ConfigDict({"train": fields})
     if preset == "bad":
@@ -275,13 +280,14 @@ def get_config(preset=""):
 def test_fields_accept_what_they_declare(tmp_path):
     path = tmp_path / "limited.py"
     path.write_text(LIMITED)
-    changes = ["lr=1", "steps=40", "clip=2", "start=zeros", "modes=a,b", "rate=0.1,1.9"]
+    changes = ["lr=1", "steps=40", "clip=2", "start=zeros", "modes=a,b", "rate=0.1,1.9", "mass=ring", "width=None,0.5"]
     config = load_config(str(path), [f"train.{change}" for change in changes])
     assert flatten(config) == {
         "train.lr": 1.0, "train.steps": 40, "train.clip": 2.0, "train.start": "zeros", "train.modes": ("a", "b"),
-        "train.rate": (0.1, 1.9),
+        "train.rate": (0.1, 1.9), "train.mass": "ring", "train.width": (None, 0.5),
     }  # fmt: skip
     assert load_config(str(path), ["train.clip=none"]).train.clip is None
+    assert load_config(str(path), ["train.mass=ring,flat"]).train.mass == ("ring", "flat")
 
 
 @pytest.mark.parametrize(
@@ -293,6 +299,8 @@ def test_fields_accept_what_they_declare(tmp_path):
         ("start=zero", r"it must be one of random, zeros, not 'zero' \(did you mean 'zeros'\?\)"),
         ("modes=a,c", "one of a, b, not 'c'"),
         ("rate=0.1,2", "it must be below 2, not 2"),
+        ("mass=ring,rang", r"one of flat, ring, not 'rang' \(did you mean 'ring'"),
+        ("width=None,0", "it must be above 0, not 0"),
     ],
 )
 def test_fields_refuse_what_they_do_not_declare(tmp_path, override, message):
