@@ -58,15 +58,16 @@ def test_chains_of_another_shape_are_left_behind(source, tmp_path):
 
 
 def test_a_start_that_does_not_fit_is_refused(source, tmp_path):
-    for train_fields, model, words in (
+    cases = (
         ({"start_from": str(tmp_path / "nowhere")}, {}, "nowhere is no run folder"),
         ({"start_from": str(source)}, {"weight_norm": False}, r"the checkpoint in .* holds '.*/scale', which"),
         ({"start_from": str(source)}, {"checkpoint": "old.pt"}, "are both set; a run starts from one"),
         ({}, {"checkpoint": str(tmp_path / "old.pt")}, "no checkpoint at"),
         ({}, {}, "the stage 'import' needs a model"),
-    ):
+    )
+    for number, (train_fields, model, words) in enumerate(cases):
         with pytest.raises(ConfigError, match=words):
-            import_weights(tiny_config(train=train_fields, model=model), tmp_path / "run")
+            import_weights(tiny_config(train=train_fields, model=model), tmp_path / str(number))
 
 
 def test_a_checkpoint_of_the_original_becomes_a_run(source, tmp_path):
