@@ -18,7 +18,7 @@ import zipfile
 from collections import OrderedDict
 from typing import Any, BinaryIO
 
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 
 from runtime.config import ConfigError
@@ -26,7 +26,7 @@ from runtime.config import ConfigError
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 STORAGES = {
     "FloatStorage": np.float32, "DoubleStorage": np.float64, "HalfStorage": np.float16,
-    "BFloat16Storage": ml_dtypes.bfloat16, "LongStorage": np.int64, "IntStorage": np.int32,
+    "BFloat16Storage": np.dtype(jnp.bfloat16), "LongStorage": np.int64, "IntStorage": np.int32,
     "ShortStorage": np.int16, "CharStorage": np.int8, "ByteStorage": np.uint8, "BoolStorage": np.bool_,
 }  # fmt: skip
 
