@@ -29,11 +29,12 @@ from v1models.ndn3.adapter import network_from_parameters
 from v1models.ndn3.ndnmod import SavedModel, read_model, write_model
 from v1models.ndn3.options import LOG_CORRELATIONS, array, on_device, read_opt_params, refuse, rows
 from v1models.ndn3.quirks import REVISIONS
-from v1models.ndn3.summaries import Summaries, mean_correlation
+from v1models.ndn3.scoring import Scorer
+from v1models.ndn3.summaries import Summaries
 from v1models.ndn3.weights import export_weights, import_weights
 from v1models.network import Network, as_images
 from v1models.specification import NetworkSpec
-from v1models.update import Data, Hyper, Member, Optimization, Trainer, default_hyper, make_trainer
+from v1models.update import Data, Optimization, Trainer, default_hyper, make_trainer
 
 
 class Layer:
@@ -63,7 +64,8 @@ class NDN:
       networks: [FFNetwork], whose layers hold `weights` and `biases`.
       log_correlation: None, or 'zero-NaNs' or 'filter-NaNs': whether and how logged scores have a correlation.
       poisson_unit_norm: (N,), mean rates that divide the Poisson loss; set by the first training.
-      history: scores at logged epochs, [{'epoch', 'train': {…}, 'test': {…}}].
+      history: what was printed, {'epoch', 'costs': {'train', 'test'}}, and what was logged, {'epoch', 'train': {…},
+        'test': {…}}.
     """
 
     def __init__(
@@ -158,22 +160,24 @@ class NDN:
         self._check_correlation()
         self._reseed()
         adam = {name: options[name] for name in ("beta1", "beta2", "epsilon")}
-        with on_device(options["use_gpu"]), Summaries(output_dir, options, epochs, silent) as summaries:
+        with on_device(options["use_gpu"]), Summaries(output_dir, options, silent) as summaries:
             trainer, run = _trainer(self.spec, regime.optimization(self.noise_dist, size, self.quirks, **adam))
             data = Data(*(None if a is None else jnp.asarray(a) for a in (images, responses, mask)), self._rates())
             hyper = self._hyper(options, use_dropout)
             member = trainer.start(import_weights(self.spec, self._arrays()), jax.random.key(self.tf_seed))
-            score = _scorer(self.spec, self.noise_dist, self.log_correlation)
+            scorer = Scorer(self.spec, trainer, self.noise_dist, self.log_correlation, size, self.quirks)
+            parts = {"train": train} if test is None else {"train": train, "test": test}
             stream = np.random.RandomState(self.tf_seed)
             for epoch in range(epochs):
                 order = stream.permutation(train)
                 member, _ = run(member, hyper, data, jnp.asarray(order[None], jnp.int32))
-                if summaries.due(epoch):
-                    # The last batch of the epoch stands for the training rows, as in NDN3's logs.
-                    batch = order[(len(order) - 1) // size * size :] if len(order) > size else order
-                    parts = {"train": batch, **({} if test is None else {"test": test})}
-                    scores = {name: score(member, hyper, data, jnp.asarray(part)) for name, part in parts.items()}
-                    self.history.append(summaries.write(epoch, scores))
+                if summaries.printed(epoch):
+                    costs = {name: scorer.cost(member, hyper, data, part) for name, part in parts.items()}
+                    self.history.append(summaries.print_costs(epoch, costs))
+                if summaries.logged(epoch):
+                    seen = {**parts, "train": scorer.last_batch(order)}
+                    values = {name: scorer.values(member, hyper, data, part) for name, part in seen.items()}
+                    self.history.append(summaries.log(epoch, values))
             trained = export_weights(self.spec, member.params)
         if not all(np.isfinite(part).all() for pair in trained for part in pair if part is not None):
             raise RunError("train: the weights are no longer finite; lower the learning rate or look at the data.")
@@ -333,34 +337,3 @@ def _trainer(spec: NetworkSpec, options: Optimization) -> tuple[Trainer, Callabl
 @functools.lru_cache(maxsize=4)
 def _activities(spec: NetworkSpec) -> Callable:
     return jax.jit(lambda params, images: Network(spec).apply({"params": params}, images, method="activities"))
-
-
-@functools.lru_cache(maxsize=4)
-def _scorer(spec: NetworkSpec, noise: str, correlation: str | None) -> Callable:
-    """A function (member, hyper, data, rows) -> {tag: number}: NDN3's logged scores, with dropout where it acts."""
-    network, loss = Network(spec), losses.make_loss(noise, count_masked=True)
-
-    @jax.jit
-    def program(member: Member, hyper: Hyper, data: Data, chosen: jax.Array):
-        variables = {"params": member.params}
-        rngs = {"dropout": jax.random.fold_in(member.key, member.step)} if hyper.dropout else {}
-        options = {"train": bool(hyper.dropout), "dropout": hyper.dropout, "rngs": rngs}
-        predictions = network.apply(variables, data.images[chosen], **options)
-        mask = None if data.mask is None else data.mask[chosen]
-        penalty = network.apply(variables, hyper.strengths, method="penalty")
-        return loss(predictions, data.responses[chosen], mask, data.mean_rates), penalty, predictions
-
-    def score(member, hyper, data, chosen):
-        cost, penalty, predictions = program(member, hyper, data, chosen)
-        values = {
-            "loss/cost": float(cost),
-            "loss/cost_penalized": float(cost + penalty),
-            "loss/reg_pen": float(penalty),
-        }
-        if correlation is not None:
-            mask = None if data.mask is None else np.asarray(data.mask[chosen])
-            responses = np.asarray(data.responses[chosen])
-            values["loss/correlation/correlation"] = mean_correlation(predictions, responses, mask, correlation)
-        return values
-
-    return score
