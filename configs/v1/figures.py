@@ -71,9 +71,9 @@ def published(config: ConfigDict) -> None:
             "04_runs_number": figure(
                 "Number of seeds", ("50 seeds", "bl1", None, 50), ("25 seeds", "bl1", None, 25), until=None
             ),
-            "05_1_1_1": figure("Baseline 1", base(1), lines=(HSM[1],), until=None),
-            "1_2_1_2": figure("Baselines 1 and 2", base(1), base(2), lines=(HSM[1],)),
-            "1_2_5": figure("Baselines 2 and 3", base(2), base(3)),
+            "05_1_1_1": figure("Baseline 1", base(1, None), lines=(HSM[1],), until=None),
+            "1_2_1_2": figure("Baselines 1 and 2", base(1, 25), base(2, 25), lines=(HSM[1],), until=None),
+            "1_2_5": figure("Baselines 2 and 3", base(2, 25), base(3, 25), until=None),
             "1_5_1": figure("Baselines", *(base(n, 25) for n in (1, 2, 3, 4)), lines=(HSM[1],), until=None),
             "1_2_1": figure("Scaled inputs and responses", base(1), *runs("1.2.1", (21, 22))),
             "1_2_2": figure(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from runtime.config import ConfigError
 from v1models import data, metrics
 from v1models.simulation import simulate
 
@@ -37,6 +38,12 @@ def test_regions_load_alone_and_pooled(tmp_path):
         metrics.pearson(other[:4, :2], one.validation_responses),
     )
     np.testing.assert_allclose(metrics.oracle_correlation(both.trials)[:2], metrics.oracle_correlation(one.trials))
+
+
+def test_a_setting_may_differ_between_regions():
+    assert data.of_region(103, 3, "neurons") == 103 and data.of_region((103, 55, 102), 2, "neurons") == 55
+    with pytest.raises(ConfigError, match=r"neurons is \(103, 55\), which has no entry for region 3"):
+        data.of_region((103, 55), 3, "neurons")
 
 
 def test_missing_files_are_named_with_where_to_get_them(tmp_path):

@@ -10,9 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from runtime.config import load_config
+from runtime.config import ConfigError, load_config
 from runtime.describe import KEYS, as_json, as_table
 from v1models.describe import describe
 
@@ -291,6 +292,16 @@ def test_from_the_command_line_lines_for_programs_and_a_table_for_people():
     assert [line.split()[:2] for line in table[-5:]] == [
         [str(index), rate] for index, rate in enumerate(("1e-05", "0.0001", "0.0005", "0.001", "0.005"))
     ]
+
+
+def test_sizes_are_those_of_the_recording_that_is_named(tmp_path):
+    for region, neurons in ((1, 40), (2, 7)):
+        (tmp_path / f"region{region}").mkdir()
+        np.save(tmp_path / f"region{region}" / "training_set.npy", np.zeros((3, neurons)))
+    config = load_config(f"{REPOSITORY}/configs/v1/bl4.py", [f"data.dir={tmp_path}", "data.regions=1,2"])
+    assert [layer["size"] for layer in describe(config)[0]["layers"]] == [9, 9, 47]
+    with pytest.raises(ConfigError, match="region3/training_set.npy is missing"):
+        describe(load_config(f"{REPOSITORY}/configs/v1/bl4.py", [f"data.dir={tmp_path}", "data.regions=3"]))
 
 
 def test_a_field_is_described_too():
