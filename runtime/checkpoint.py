@@ -1,13 +1,15 @@
 """Checkpoints: everything a run carries from step to step, restored bit for bit or not at all.
 
-Arrays are written by Orbax into one folder a step, with a manifest of checksums (`runtime.manifest`) written last:
+Orbax's `CheckpointManager` writes one folder a step; a manifest of checksums (`runtime.manifest`) is written last:
 
     checkpoints/step_00000200/tree/…            Orbax's files; `orbax.checkpoint` reads them alone as well
     checkpoints/step_00000200/manifest.json     checksums, metrics, and type and shape of every leaf
 
-A step is written under another name and renamed when it is complete and on disk. A run that is killed at any moment
-therefore leaves complete steps and a hidden folder that the next run removes. Older steps are removed after the new one
-is complete. A step whose files were altered or cut short since is recognised and the one before it is used instead.
+What the manager does not promise is added here. It gives a step its name before anything says that every byte of it is
+there: here a step counts once its manifest does, and older steps are removed after that. A run that is killed at any
+moment therefore leaves whole steps, and remains that the next run removes. A step whose files were altered or cut short
+since is recognised, and the one before it is used instead. A step that is saved again (after it was found damaged, say)
+replaces the former only when it is whole. Of a removed step nothing stays that could be taken for one.
 
 A tree may hold JAX and NumPy arrays, typed random keys, Python numbers and any registered container (dicts, tuples,
 NamedTuples, optimiser states); `runtime.tree_storage` says how each is kept.
@@ -22,14 +24,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from runtime.errors import RunError
 from runtime.files import failure, sync
-from runtime.manifest import DamagedError, read_manifest, verify, write_manifest
-from runtime.tree_storage import Leaf, MismatchError, describe, load_nested, restore_tree, write_tree
+from runtime.manifest import MANIFEST, DamagedError, read_manifest, verify, write_manifest
+from runtime.tree_storage import Leaf, MismatchError, describe, load_nested, restore_tree, storable
 
-STEP, INCOMING, REPLACED, REMOVED = "step_", ".incoming_", ".replaced_", ".removed_"
+STEP, REPLACED, REMOVED = "step_", ".replaced_", ".removed_"
+UNFINISHED = (".incoming_*", f"{REMOVED}*", f"{STEP}*.orbax-checkpoint-tmp*")  # what a killed run leaves
+TREE, DIGITS = "tree", 8
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +72,13 @@ class Checkpoints:
             self.directory.mkdir(parents=True, exist_ok=True)
             _tidy(self.directory)
         _barrier("checkpoints open")
+        # The manager keeps all steps: which ones go is decided below, by manifests. A call of `save` returns when the
+        # step is on disk.
+        options = ocp.CheckpointManagerOptions(
+            step_prefix=STEP.rstrip("_"), step_format_fixed_length=DIGITS, save_root_metadata=False,
+            enable_async_checkpointing=False,
+        )  # fmt: skip
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def save(self, step: int, tree: Any, metrics: Mapping[str, float] | None = None) -> None:
         """Writes a tree as the checkpoint of a step, replacing one of the same step; returns when it is on disk.
@@ -85,18 +97,21 @@ class Checkpoints:
             "best": self.best,
             "leaves": [leaf._asdict() for leaf in describe(tree)],
         }
-        incoming = self.directory / f"{INCOMING}{_step_name(step)}"
         try:
             if jax.process_index() == 0:
-                shutil.rmtree(incoming, ignore_errors=True)
-                incoming.mkdir()
+                _set_aside(self.directory / _step_name(step))
             _barrier(f"checkpoint {step} begun")
-            write_tree(_tree_folder(incoming), tree)
+            self._manager.reload()
+            stored = storable(tree)
+            items = {TREE: ocp.args.PyTreeSave(stored)} if stored else {}
+            self._manager.save(step, args=ocp.args.Composite(**items), force=True)
             if jax.process_index() == 0:
-                write_manifest(incoming, content)
-                self._publish(incoming, step)
+                write_manifest(self.directory / _step_name(step), content)
+                sync(self.directory)
         except BaseException as error:
-            shutil.rmtree(incoming, ignore_errors=True)
+            if jax.process_index() == 0:
+                _withdraw(self.directory / _step_name(step))
+                _tidy(self.directory)
             if isinstance(error, Exception):
                 raise self._save_error(step, tree, error) from error
             raise
@@ -120,7 +135,7 @@ class Checkpoints:
         candidates = _step_folders(self.directory)[::-1] if step is None else [step]
         found, content = _first_whole(self.directory, candidates, self._damaged)
         try:
-            folder = _tree_folder(self.directory / _step_name(found))
+            folder = self.directory / _step_name(found) / TREE
             return found, restore_tree(folder, _saved_leaves(content), template)
         except MismatchError as error:
             where = f"the checkpoint of step {found} in {self.directory}"
@@ -137,6 +152,7 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for all processes, so that none leaves while another still writes."""
+        self._manager.close()
         _barrier("checkpoints close")
 
     def __enter__(self) -> "Checkpoints":
@@ -145,19 +161,9 @@ class Checkpoints:
     def __exit__(self, *exception) -> None:
         self.close()
 
-    def _publish(self, incoming: Path, step: int) -> None:
-        # A folder cannot replace another in one move: the old one steps aside, and `_tidy` brings it back after a kill
-        # between the two moves.
-        target = self.directory / _step_name(step)
-        aside = self.directory / f"{REPLACED}{_step_name(step)}"
-        if target.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-            target.rename(aside)
-        incoming.rename(target)
-        sync(self.directory)
-        shutil.rmtree(aside, ignore_errors=True)
-
     def _prune(self) -> None:
+        for aside in self.directory.glob(f"{REPLACED}*"):
+            shutil.rmtree(aside, ignore_errors=True)
         steps = self.steps()
         kept = {*steps[-self.keep_last :], *self._damaged}
         if self.keep_best:
@@ -193,7 +199,7 @@ def read_tree(directory: str | os.PathLike, step: int | Literal["best", "latest"
         chosen = _best_step(_contents(directory)) if step == "best" else step
         candidates = [] if chosen is None else [chosen]
     found, content = _first_whole(directory, candidates, set())
-    return load_nested(_tree_folder(directory / _step_name(found)), _saved_leaves(content))
+    return load_nested(directory / _step_name(found) / TREE, _saved_leaves(content))
 
 
 def _first_whole(directory: Path, candidates: list[int], damaged: set[int]) -> tuple[int, dict[str, Any]]:
@@ -226,12 +232,8 @@ def _saved_leaves(content: dict[str, Any]) -> list[Leaf]:
     return [Leaf(tuple(leaf["path"]), leaf["kind"], leaf["dtype"], tuple(leaf["shape"])) for leaf in content["leaves"]]
 
 
-def _tree_folder(folder: Path) -> Path:
-    return folder / "tree"
-
-
 def _step_name(step: int) -> str:
-    return f"{STEP}{step:08d}"
+    return f"{STEP}{step:0{DIGITS}d}"
 
 
 def _step_folders(directory: Path) -> list[int]:
@@ -259,14 +261,31 @@ def _best_step(contents: dict[int, dict[str, Any]]) -> int | None:
     return max(scores, key=scores.get, default=None)
 
 
+def _set_aside(folder: Path) -> None:
+    # A folder cannot replace another in one move: the old one steps aside, and `_tidy` brings it back if the new one
+    # does not arrive.
+    if folder.exists():
+        aside = folder.with_name(REPLACED + folder.name)
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+
+
+def _withdraw(folder: Path) -> None:
+    """Removes a step that Orbax finished and whose manifest did not follow."""
+    if not (folder / MANIFEST).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _tidy(directory: Path) -> None:
     """Removes what an interrupted save or removal left, and brings back a step whose replacement did not arrive."""
     for aside in directory.glob(f"{REPLACED}*"):
         target = directory / aside.name.removeprefix(REPLACED)
+        _withdraw(target)
         if not target.exists():
             aside.rename(target)
-    for prefix in (INCOMING, REPLACED, REMOVED):
-        for folder in directory.glob(f"{prefix}*"):
+        shutil.rmtree(aside, ignore_errors=True)
+    for pattern in UNFINISHED:
+        for folder in directory.glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
 
 

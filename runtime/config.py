@@ -26,6 +26,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from runtime.errors import ConfigError, RunError, clear_errors, did_you_mean  # noqa: F401 (read from here as well)
@@ -108,13 +109,8 @@ def split_flags(arguments: Sequence[str]) -> tuple[str | None, list[str], list[s
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns {'group.field': value} over all fields of a nested config, in the config's order."""
-    flat = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping | ConfigDict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
+    fields = config.to_dict() if isinstance(config, ConfigDict) else config
+    return {prefix + name: value for name, value in flatten_dict(fields, sep=".").items()}
 
 
 def save_config(config: ConfigDict, workdir: str | os.PathLike) -> Path:

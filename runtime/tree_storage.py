@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from flax.traverse_util import unflatten_dict
 
 from runtime.devices import place
 
@@ -47,17 +48,18 @@ def describe(tree: Any) -> list[Leaf]:
     return [_describe(path, value) for path, value in _flatten(tree)]
 
 
-def write_tree(folder: Path, tree: Any) -> None:
-    """Writes the leaves of a tree into a new folder; on several processes, every one writes the shards it holds."""
+def storable(tree: Any) -> dict[str, Any]:
+    """Returns the leaves of a tree that have elements, as arrays that Orbax stores, in nested dicts.
+
+    Raises:
+      ValueError: a leaf is no array, key or number.
+    """
     leaves = zip(describe(tree), jax.tree.leaves(tree), strict=True)
-    stored = {leaf.path: _storable(leaf, value) for leaf, value in leaves if 0 not in leaf.shape}
-    if stored:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            checkpointer.save(folder, _nested(stored))
+    return unflatten_dict({leaf.path: _storable(leaf, value) for leaf, value in leaves if 0 not in leaf.shape})
 
 
 def restore_tree(folder: Path, saved: list[Leaf], template: Any) -> Any:
-    """Returns the tree that `write_tree` wrote, with the containers, array types and shardings of a template.
+    """Returns the tree whose `storable` leaves were written, in the containers, types and shardings of a template.
 
     Args:
       folder: the folder written.
@@ -76,12 +78,12 @@ def restore_tree(folder: Path, saved: list[Leaf], template: Any) -> Any:
 
 
 def load_nested(folder: Path, saved: list[Leaf]) -> dict[str, Any]:
-    """Returns the tree that `write_tree` wrote as nested dicts of NumPy arrays and Python numbers.
+    """Returns the tree whose `storable` leaves were written as nested dicts of NumPy arrays and Python numbers.
 
     Items of a tuple or list are named '0', '1', …; random keys become their key data.
     """
     arrays = _read(folder, {leaf: ocp.RestoreArgs(restore_type=np.ndarray) for leaf in saved})
-    return _nested({leaf.path: _host_value(leaf, arrays.get(leaf.path)) for leaf in saved})
+    return unflatten_dict({leaf.path: _host_value(leaf, arrays.get(leaf.path)) for leaf in saved})
 
 
 def _check_same(saved: list[Leaf], wanted: list[Leaf]) -> None:
@@ -127,7 +129,7 @@ def _read(folder: Path, wanted: dict[Leaf, ocp.RestoreArgs]) -> dict[tuple[str, 
     if not arguments:
         return {}
     with ocp.PyTreeCheckpointer() as checkpointer:
-        return dict(_flatten(checkpointer.restore(folder, restore_args=_nested(arguments))))
+        return dict(_flatten(checkpointer.restore(folder, restore_args=unflatten_dict(arguments))))
 
 
 def _placed(template: Any) -> jax.sharding.Sharding | None:
@@ -159,13 +161,3 @@ def _host_value(leaf: Leaf, saved: np.ndarray | None) -> Any:
     if leaf.kind == "key":
         return np.asarray(jax.random.key_data(jax.random.split(jax.random.key(0, impl=leaf.dtype), leaf.shape)))
     return np.zeros(leaf.shape, np.dtype(leaf.dtype))
-
-
-def _nested(flat: dict[tuple[str, ...], Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, value in flat.items():
-        node = tree
-        for name in path[:-1]:
-            node = node.setdefault(name, {})
-        node[path[-1]] = value
-    return tree

@@ -5,13 +5,15 @@
   is there after all.
 * JAX runs on one CPU device. A test of several devices starts a subprocess with its own `XLA_FLAGS`.
 * XLA compiles without optimisation: tests run many programs once, and compiling takes most of their time.
-* Compiled programs are kept in `.cache/jax`, so that a second run of the suite does not compile again. In memory they
-  are kept for the tests of one file only.
+* Compiled programs are kept in `.cache/jax`, small ones too, so that neither another file, nor a program that a test
+  starts, nor a second run of the suite compiles them again. In memory they stay until they take too much of it.
 """
 
+import contextlib
 import ctypes
 import gc
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
+ENOUGH_BYTES = 900 << 20
 NO_SHARED = "no folder of reference data beside the repository (../shared)"
 
 # JAX reads its environment once, when first imported: pytest loads this file before any test module.
@@ -26,7 +29,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 QUICK_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=1 {QUICK_COMPILE}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".cache" / "jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 
@@ -56,11 +60,18 @@ def pytest_configure(config):
     config.pluginmanager.register(SharedFolderGuard(SHARED, os.environ.get("CI") == "true"), "shared-folder-guard")
 
 
+def resident_bytes() -> int:
+    """Memory that this process holds now; where /proc does not say, the most it ever held."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def programs_of_one_file():
-    """Frees the compiled programs of a file after its last test: those of all files together take gigabytes."""
+def compiled_programs():
+    """Frees compiled programs after the last test of a file: those of all files together take gigabytes."""
     yield
-    if "jax" not in sys.modules:
+    if "jax" not in sys.modules or resident_bytes() < ENOUGH_BYTES:
         return
     sys.modules["jax"].clear_caches()
     gc.collect()

@@ -1,5 +1,7 @@
 """Samplers sample their law: Gaussian targets to 1 %, the joint check of Geweke, the published noise's shortfall."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,10 @@ from nrf.samplers.mass import inverse_mass
 PRECISION = np.array([[2.0, -0.6, 0.3, 0.0], [-0.6, 1.5, 0.4, -0.2], [0.3, 0.4, 1.0, 0.1], [0.0, -0.2, 0.1, 0.8]])
 CENTRE = np.array([0.5, -1.0, 0.0, 2.0])
 PER_CENT = 0.01
+# Millions of draws: here compiling well pays, unlike in other tests.
+optimized = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+)
 
 
 def correlated_gradient(position):
@@ -24,7 +30,7 @@ def correlated_gradient(position):
 def moments(sampler, gradient_fn, start, burn_in, keep, seed=0):
     """Mean and covariance over chains and steps of each layer (B, C), and the mean acceptance."""
 
-    @jax.jit
+    @optimized
     def run(key):
         state = sampler.init(start, gradient_fn)
 
@@ -239,7 +245,7 @@ def test_joint_law_of_states_and_data(name, options, half_kick):
         carried = "noise" if name == "langevin" else "momentum"
         return state._replace(**{carried: (getattr(state, carried)[0] + half_kick * change,)})
 
-    @jax.jit
+    @optimized
     def run(key):
         def alternate(carry, key):
             state, y = carry

@@ -6,7 +6,7 @@ from configs.nrflv import base
 
 
 def get_config(preset: str = "tiny") -> ConfigDict:
-    """The quick preset cut down to four channels, short phases and a small buffer."""
+    """The quick preset cut down to four channels, short phases and a small buffer; 'small' has one latent layer."""
     config = base()
     config.data.update({"size": 8, "num_train": 64})
     config.model.architecture.update(
@@ -19,6 +19,17 @@ def get_config(preset: str = "tiny") -> ConfigDict:
             "num_ch_initter": 4,
         }
     )
+    if preset == "small":
+        config.model.architecture.update(
+            {
+                "state_sizes": ((1, 8, 8), (4, 8, 8)),
+                "connect": ((1,), (0, 1)),
+                "kind": (("conv",), ("conv", "conv")),
+                "base_kernel_padding": (((3, 1),), ((3, 1), (3, 1))),
+                "main_kernel": (3, 3),
+                "num_layers": (0, 0),
+            }
+        )
     config.positive.update({"steps": 4, "poisson": True, "start": "initializer"})
     config.negative.update({"steps": 4, "longest": 10, "poisson": True, "buffer_size": 32, "growth": 1.25})
     config.negative.update({"growth_window": 4, "growth_first_epoch": 0, "growth_cooldown": 1, "growth_margin": -10.0})

@@ -17,6 +17,7 @@ import pytest
 
 from runtime import checkpoint
 from runtime.checkpoint import CheckpointError, Checkpoints, read_tree
+from runtime.manifest import write_manifest
 from tests.conftest import REPOSITORY
 
 
@@ -208,24 +209,34 @@ def test_leaf_that_is_no_array_is_refused(tmp_path):
         Checkpoints(tmp_path).save(1, {"a": {"name": "x"}})
 
 
-FULL_DISK = [OSError(28, "No space left on device"), ValueError("RESOURCE_EXHAUSTED: No space left on device [28]")]
+def fail_in_tensorstore(manager, step, **arguments):
+    (tmp_path := manager.directory / f"step_{step:08d}.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "tree").mkdir()
+    raise ValueError("RESOURCE_EXHAUSTED: No space left on device [28]")
 
 
-@pytest.mark.parametrize("error", FULL_DISK, ids=["system", "tensorstore"])
-def test_full_disk_leaves_the_earlier_checkpoints(tmp_path, monkeypatch, error):
+def fail_at_the_manifest(folder, content):
+    assert (folder / "tree").exists()
+    raise OSError(28, "No space left on device")
+
+
+FULL_DISK = [(ocp.CheckpointManager, "save", fail_in_tensorstore), (checkpoint, "write_manifest", fail_at_the_manifest)]
+
+
+@pytest.mark.parametrize(("owner", "name", "fail"), FULL_DISK, ids=["tensorstore", "manifest"])
+def test_full_disk_leaves_the_earlier_checkpoints(tmp_path, monkeypatch, owner, name, fail):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"x": jnp.zeros(2)})
-
-    def full(folder, tree):
-        folder.mkdir()
-        raise error
-
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write_tree", full)
+        patch.setattr(owner, name, fail)
         with pytest.raises(CheckpointError, match=r"step 2 .* disk is full .* untouched \(steps: 1\)"):
             checkpoints.save(2, {"x": jnp.ones(2), "key": jax.random.key(0), "n": 3})
+        with pytest.raises(CheckpointError, match="untouched"):
+            checkpoints.save(1, {"x": jnp.ones(2)})
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
     assert checkpoints.restore({"x": jnp.ones(2)})[1]["x"][0] == 0
+    checkpoints.save(2, {"x": jnp.ones(2)})
+    assert checkpoints.steps() == [1, 2]
 
 
 WRITER = """
@@ -257,6 +268,42 @@ def test_killed_at_any_moment_the_last_finished_step_is_there(tmp_path):
         assert tree["step"] == step
         assert (np.asarray(tree["x"]) == step).all()
         assert not list((tmp_path / str(number)).glob(".*"))
+
+
+def test_a_step_of_earlier_versions_is_restored(tmp_path):
+    # They wrote the tree with Orbax's checkpointer under a name of their own, without Orbax's metadata of a step.
+    tree = {"x": jnp.arange(3.0), "n": np.asarray(4)}
+    folder = tmp_path / "step_00000007"
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(folder / "tree", tree)
+    leaves = [(("n",), "int", "int", ()), (("x",), "array", "float32", (3,))]
+    leaves = [dict(zip(("path", "kind", "dtype", "shape"), leaf, strict=True)) for leaf in leaves]
+    write_manifest(
+        folder, {"step": 7, "metrics": {}, "best": {"metric": "loss", "mode": "min"}, "leaves": leaves}
+    )
+    with Checkpoints(tmp_path) as checkpoints:
+        step, restored = checkpoints.restore({"x": jnp.zeros(3), "n": 0})
+        assert (step, restored["n"]) == (7, 4)
+        np.testing.assert_array_equal(restored["x"], [0, 1, 2])
+        checkpoints.save(9, {"x": jnp.zeros(3), "n": 5})
+        assert checkpoints.steps() == [7, 9]
+
+
+def test_kill_before_the_manifest_leaves_the_step_before(tmp_path):
+    with Checkpoints(tmp_path, keep_last=1) as checkpoints:
+        checkpoints.save(1, {"x": jnp.zeros(2)})
+        with pytest.MonkeyPatch.context() as patch:
+            # A killed program cannot clean up.
+            patch.setattr(checkpoint, "write_manifest", lambda *arguments: sys.exit())
+            patch.setattr(checkpoint, "_withdraw", lambda folder: None)
+            patch.setattr(checkpoint, "_tidy", lambda directory: None)
+            with pytest.raises(SystemExit):
+                checkpoints.save(2, {"x": jnp.ones(2)})
+    assert (tmp_path / "step_00000002" / "tree").exists()
+    with Checkpoints(tmp_path, keep_last=1) as checkpoints:
+        assert checkpoints.restore({"x": jnp.ones(2)})[0] == 1
+        checkpoints.save(2, {"x": jnp.ones(2)})
+        assert checkpoints.steps() == [2]
 
 
 @pytest.mark.parametrize("arrived", [True, False])

@@ -84,9 +84,7 @@ def test_numbers_of_parameters(name, numbers):
     ("name", "index"),
     [
         ("bl4", 0),
-        ("exp_1_4_1", -1),
         ("exp_3_1_1", 0),
-        ("klindt", 0),
         *(
             pytest.param(path.stem, index, marks=pytest.mark.slow)
             for path in CONFIGS
