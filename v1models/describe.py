@@ -85,7 +85,7 @@ def layer_size(group: ConfigDict, count: int) -> int:
     """Units of a layer of a population of `count` neurons: its features, or its fraction of them, at least 1."""
     if group.get("fraction") is not None:
         return max(int(group.fraction * count), 1)
-    return group.features
+    return group.get("features")
 
 
 def _layer(name, group, config):
@@ -95,7 +95,7 @@ def _layer(name, group, config):
     size = config.data.simulated.size**2 if group.kind == "LinearScale" else layer_size(group, neurons(config))
     width = group.width if convolved else None
     layer = {
-        "kind": KINDS[group.kind].ndn3[0],
+        "kind": (KINDS[group.kind].ndn3 or (group.kind,))[0],
         "size": size,
         "activation": group.activation,
         "width": list(width) if isinstance(width, tuple) else width,

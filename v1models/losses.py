@@ -96,9 +96,7 @@ def neuron_sums(noise: str, predictions: jax.Array, responses: jax.Array, mask: 
     return jnp.sum(terms(noise, predictions, responses, mask), axis=0)
 
 
-def neuron_costs(
-    noise: str, predictions: jax.Array, responses: jax.Array, mask: jax.Array | None = None
-) -> np.ndarray:
+def neuron_costs(noise: str, predictions: jax.Array, responses: jax.Array, mask: jax.Array | None = None) -> np.ndarray:
     """Loss of each neuron, (N,): Σ / max(Σ response, 1) for Poisson and Bernoulli, Σ / measured rows for Gaussian.
 
     Args:

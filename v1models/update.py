@@ -195,7 +195,7 @@ def make_trainer(network: Network, options: Optimization) -> Trainer:
     def update(member: Member, hyper: Hyper, data: Data, rows: jax.Array) -> tuple[Member, UpdateInfo]:
         images, responses = data.images[rows], data.responses[rows]
         mask = None if data.mask is None else data.mask[rows]
-        rngs = {"dropout": jax.random.fold_in(member.key, member.step)} if hyper.dropout else {}
+        rngs = {"dropout": jax.random.fold_in(member.key, member.step)}
 
         def objective(params):
             variables = {"params": params, **({"batch_stats": member.batch_stats} if member.batch_stats else {})}

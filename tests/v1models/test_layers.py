@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from v1models.constraints import clamp_non_negative, clip_with_open_border, normalize
 from v1models.gaussians import GaussianBounds, difference_of_gaussians
@@ -16,6 +17,7 @@ from v1models.layers import (
     ConvolutionalDifferenceOfGaussians,
     Dense,
     DifferenceOfGaussians,
+    DivisiveNormalization,
     Factorized,
     FactorizedConvolution,
     LinearScale,
@@ -23,8 +25,10 @@ from v1models.layers import (
     PointReadout,
 )
 from v1models.layers.activations import softplus
+from v1models.layers.gaussian_readout import GaussianReadout, interpolate
 from v1models.network import Network, as_images, default_dropout, default_strengths, initialize, parameter_count
 from v1models.specification import NetworkSpec
+from v1models.update import Data, Optimization, default_hyper, make_trainer, random_orders
 
 KEY = jax.random.key(0)
 
@@ -138,6 +142,53 @@ def test_readouts_against_their_formulas():
     plain = Network(NetworkSpec((4, 5, 2), (Convolution(2, width=3),)))
     same = plain.apply({"params": {"layer0": {"kernel": kernel.reshape(18, 2), "bias": params["bias"]}}}, images)
     np.testing.assert_allclose(output, same, rtol=1e-4, atol=1e-5)
+
+
+def test_a_gaussian_readout_reads_between_the_places_of_the_grid():
+    images = jnp.asarray(np.random.default_rng(4).standard_normal((3, 5, 7, 2)), jnp.float32)
+    spec = NetworkSpec((5, 7, 2), (GaussianReadout(6, initial_range=0.9),))
+    network, variables, output = _apply(spec, images)
+    params = variables["params"]["layer0"]
+    rows, columns = ((np.asarray(params["place"]) + 1) / 2) * np.array([[4], [6]])
+    for image, found in zip(np.asarray(images), output, strict=True):
+        channels = [map_coordinates(image[..., c], [rows, columns], order=1) for c in range(2)]
+        np.testing.assert_allclose(found, np.einsum("cn,cn->n", channels, params["kernel"]), rtol=1e-4, atol=1e-5)
+    # The middle and both ends of the grid.
+    places = jnp.asarray([[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]])[None]
+    np.testing.assert_allclose(interpolate(images, places), images[:, [0, 2, 4], [0, 3, 6]], rtol=1e-5)
+    # Draws differ between images and outputs and scatter by the spread.
+    variables["params"]["layer0"]["spread"] = 0.1 * jnp.eye(2)[..., None].repeat(6, 2)
+    ramp = jnp.broadcast_to(jnp.linspace(-1, 1, 5)[:, None, None], (4000, 5, 7, 1)) * jnp.ones((1, 1, 1, 2))
+    drawn = network.apply(variables, ramp, train=True, rngs={"dropout": KEY}) / np.asarray(params["kernel"]).sum(0)
+    inner = np.abs(params["place"][0]) < 0.5
+    np.testing.assert_allclose(np.std(drawn, 0)[inner], 0.1, rtol=0.1)
+    np.testing.assert_allclose(np.mean(drawn, 0)[inner], params["place"][0][inner], atol=0.01)
+
+
+def test_a_gaussian_readout_finds_its_place():
+    """Weights and place are fitted to responses that were made at a place it did not start from."""
+    images = jax.random.normal(KEY, (400, 6, 6, 1))
+    smooth = jnp.asarray(gaussian_filter(np.asarray(images), (0, 1.5, 1.5, 0)))
+    responses = 3 * interpolate(smooth, jnp.asarray([[0.5], [-0.6]])[None])[..., 0]
+    readout = GaussianReadout(1, initial_range=0.0, initial_spread=0.2, weight_initializer="ones")
+    spec = NetworkSpec((6, 6, 1), (readout,))
+    trainer = make_trainer(Network(spec), Optimization(noise="gaussian", batch_size=50))
+    orders = random_orders(jax.random.split(KEY, 1), 0, 60, 400)[0]
+    member, _ = jax.jit(trainer.epochs)(trainer.init(KEY), default_hyper(spec, 1e-2), Data(smooth, responses), orders)
+    np.testing.assert_allclose(member.params["layer0"]["place"][:, 0], [0.5, -0.6], atol=0.1)
+
+
+def test_divisive_normalization_is_its_formula_and_saturates():
+    images = jnp.asarray(np.random.default_rng(5).standard_normal((3, 4, 5, 2)), jnp.float32)
+    spec = NetworkSpec((4, 5, 2), (DivisiveNormalization(initial_weight=0.5, initial_constant=2.0),))
+    network, variables, _ = _apply(spec, images)
+    output = network.apply(variables, images, method="activities")[0]
+    squares = np.square(np.maximum(images, 0))
+    np.testing.assert_allclose(output, squares / (4 + 0.5 * squares.sum(-1, keepdims=True)), rtol=1e-4, atol=1e-6)
+    strong = network.apply(variables, 1e4 * jnp.ones((1, 4, 5, 2)), method="activities")[0]
+    np.testing.assert_allclose(strong, 1.0, rtol=1e-4)
+    gradient = jax.grad(lambda x: network.apply(variables, x).sum())(jnp.zeros((1, 4, 5, 2)))
+    assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize(("positivity", "change"), [("clamp", lambda w: np.maximum(w, 0)), ("absolute", np.abs)])

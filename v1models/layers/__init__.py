@@ -14,8 +14,10 @@ from v1models.layers.convolutional_difference_of_gaussians import (
 )
 from v1models.layers.dense import Dense, DenseModule
 from v1models.layers.difference_of_gaussians import DifferenceOfGaussians, DifferenceOfGaussiansModule
+from v1models.layers.divisive_normalization import DivisiveNormalization, DivisiveNormalizationModule
 from v1models.layers.factorized import Factorized, FactorizedModule
 from v1models.layers.factorized_convolution import FactorizedConvolution, FactorizedConvolutionModule
+from v1models.layers.gaussian_readout import GaussianReadout, GaussianReadoutModule
 from v1models.layers.layer import Layer, LayerModule
 from v1models.layers.linear_scale import LinearScale, LinearScaleModule
 from v1models.layers.multiply_streams import MultiplyStreams, MultiplyStreamsModule
@@ -27,7 +29,7 @@ class Kind(NamedTuple):
 
     layer: type[Layer]  # its specification
     module: type[LayerModule]  # what computes it
-    ndn3: tuple[str, ...]  # its names in NDN3's parameter dictionaries
+    ndn3: tuple[str, ...]  # its names in NDN3's parameter dictionaries; none where NDN3 has no such layer
 
 
 KINDS: dict[str, Kind] = {
@@ -44,6 +46,8 @@ KINDS: dict[str, Kind] = {
         Kind(AddStreams, AddStreamsModule, ("add",)),
         Kind(MultiplyStreams, MultiplyStreamsModule, ("mult",)),
         Kind(ChannelFilter, ChannelFilterModule, ("filter",)),
+        Kind(GaussianReadout, GaussianReadoutModule, ()),
+        Kind(DivisiveNormalization, DivisiveNormalizationModule, ()),
     )
 }
 
@@ -55,8 +59,10 @@ __all__ = [
     "ConvolutionalDifferenceOfGaussians",
     "Dense",
     "DifferenceOfGaussians",
+    "DivisiveNormalization",
     "Factorized",
     "FactorizedConvolution",
+    "GaussianReadout",
     "Kind",
     "Layer",
     "LinearScale",

@@ -57,12 +57,14 @@ class Weighted(Layer):
 class FreeModule(LayerModule):
     """Weights drawn by the specification's initializer, one array for each of its parameter shapes."""
 
-    def build(self):
+    def build(self) -> None:
+        shapes = self.layer.parameter_shapes(self.input_shape)
+        self.free = {name: self.weight(name, shape) for name, shape in shapes.items()}
+
+    def weight(self, name: str, shape: tuple[int, ...]) -> jax.Array:
+        """A free array with the specification's initial values."""
         draw, scale = INITIALIZERS[self.layer.weight_initializer], self.layer.weight_scale
-        self.free = {
-            name: self.param(name, lambda key, shape=shape: draw(key, shape, scale, float_dtype()))
-            for name, shape in self.layer.parameter_shapes(self.input_shape).items()
-        }
+        return self.param(name, lambda key: draw(key, shape, scale, float_dtype()))
 
 
 class WeightedModule(FreeModule):

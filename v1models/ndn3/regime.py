@@ -13,7 +13,7 @@ import numpy as np
 
 from runtime.config import ConfigError
 from v1models import losses
-from v1models.layers import DifferenceOfGaussians, LinearScale
+from v1models.layers import KINDS, DifferenceOfGaussians, LinearScale
 from v1models.ndn3.adapter import layer_entries, network_from_parameters
 from v1models.ndn3.quirks import NDN3, Quirks
 from v1models.ndn3.weights import Arrays, import_weights
@@ -54,7 +54,9 @@ def draws_of_parameters(params: Mapping[str, Any]) -> list[Draw]:
 def draws_of_network(network: NetworkSpec) -> list[Draw]:
     """What NDN3 would do for the layers of one of our networks, one `Draw` a layer."""
     draws = []
-    for layer in network.layers:
+    for index, layer in enumerate(network.layers):
+        if not KINDS[type(layer).__name__].ndn3:
+            raise ConfigError(f"layer {index}: NDN3 has no {type(layer).__name__}, and hence no initial values for it.")
         weights = getattr(layer, "weight_initializer", "random")
         mode = NORM_MODES.get(getattr(layer, "normalization", "none"), 0)
         clamped = layer.constrained_positive
