@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.pages import embed, plain, render, short
-from analysis.report import figures, figures_dynamics, figures_maps, figures_synchrony, verdicts, why
+from analysis.report import figures, figures_dynamics, figures_maps, figures_synchrony, verdicts
 from analysis.report.sections import Missing, Picture, Results, Section, picture, sections
 from analysis.results import RESULTS, read_json
 from recordings import names
@@ -51,11 +51,12 @@ def write_report(run_folder: str | Path, layer: int) -> Path:
     results = Results(run, folder, about, read_json(run / "diagnostics.json"))
     rows = read_json(folder / "checks.json") or []
     missing: dict[str, str] = {}
+    why = _why(results, rows)
     shown = [{"title": section.title, "parts": _show(results, section, missing)} for section in sections(results)]
     shown.append({"title": "Movie of activity", "parts": _movie(results, missing)})
     shown.append({"title": "Sampler diagnostics", "parts": _diagnostics(results, missing)})
     body = [
-        {"title": "Why", "parts": _why(results, rows)},
+        {"title": "Why", "parts": why},
         {"title": "What could not be tested or shown", "parts": _untested(rows, missing)},
         *shown,
         {"title": "Physiology to compare with", "parts": _physiology()},
@@ -114,15 +115,10 @@ def _missing(text: str) -> Part:
 
 
 def _why(results: Results, rows: Sequence[Mapping[str, Any]]) -> list[Part]:
-    """What decided, and what the curvature of the energy predicts of it."""
-    where = results.run, results.about["layer"], rows
-    found = why.quantities(*where, read_json(results.folder / "measured.json") or {}, results.scale)
-    parts: list[Part] = [{"kind": "text", "text": said, "link": ""} for said in why.sentences(*where, results.scale)]
-    if not parts:
-        parts = [_missing(f"The run has no {why.PREDICTIONS}, so that nothing can be said of the energy's curvature.")]
-    for name, drawn in (("predictions", why.draw(found)), ("verdicts", figures_synchrony.verdicts(rows))):
-        parts += [] if drawn is None else [_figure(results, picture(name, drawn))]
-    return parts
+    drawn = figures_synchrony.verdicts(rows)
+    if drawn is None:
+        return [_missing("No check found a number that could be drawn.")]
+    return [_figure(results, picture("verdicts", drawn))]
 
 
 def _untested(rows: Sequence[Mapping[str, Any]], missing: Mapping[str, str]) -> list[Part]:

@@ -143,11 +143,6 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "0.5: no difference).",
         "",
     ),
-    "predictions": (
-        "Points: measured, with 95 % intervals where the check has one. Lines: predicted by linear response from the "
-        "Hessian of the clamped energy at the mean state of each contrast, under the sampler's own steps.",
-        "",
-    ),
     "verdicts": (
         "What each check found with its 95 % interval: the field above its controls and the system with known answers; "
         "filled: the effect is present, empty: it is absent or undecided. Numbers in words have another unit.",

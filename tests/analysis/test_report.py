@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from analysis.pages import short
-from analysis.report import verdicts, why
+from analysis.report import verdicts
 from analysis.report.build import flags, write_report
 from analysis.report.sections import CAPTIONS, SECTIONS
-from recordings.periods import TimeScale
 from runtime.config import ConfigError, flatten, load_config
 from tests.analysis import fabricated
 from tests.conftest import REPOSITORY
@@ -107,28 +106,6 @@ def test_what_the_sentences_say_of_controls_and_of_the_known_system():
     assert "left no verdicts" in verdicts.sentences("Layer 1", [])[0]
 
 
-def test_why_sets_predictions_beside_what_was_measured(run):
-    said = words(text_of(run).split("<h2>Why</h2>")[1].split("</section>")[0])
-    assert "Resonance rises: present. Predicted: the highest curvature of the clamped energy goes from 1 to 4" in said
-    assert "the predicted ratio of variances goes from 0.9 to 0.5" in said
-    found = why.quantities(run, 1, fabricated.checks(), fabricated.measured(), TimeScale())
-    resonance, overshoot, phase, variance = (each.curves for each in found)
-    assert list(resonance) == ["field, measured", "known system, measured", "field, predicted"]
-    predicted = resonance["field, predicted"]
-    rate = TimeScale().sampling_rate  # the highest contrast has no resonance
-    np.testing.assert_allclose(predicted.value, [0.08 * rate, 0.12 * rate, np.nan])
-    np.testing.assert_allclose(overshoot["field, predicted"].value, [1.1, 1.3, 1.4])
-    np.testing.assert_allclose(phase["field, predicted"].value[:2], np.degrees([0.3, 0.5]))
-    np.testing.assert_allclose(variance["field, predicted"].value, [0.9, 0.6, 0.5])
-    assert list(variance) == ["field, measured", "known system, measured", "field, predicted"]
-    assert phase["field, measured"].low.tolist() == [10, 18] and "known system, measured" not in phase
-
-
-def test_without_predictions_nothing_is_claimed_of_curvature(tmp_path):
-    assert why.sentences(tmp_path, 1, fabricated.checks(), TimeScale()) == []
-    assert why.draw(why.quantities(tmp_path, 1, [], {}, TimeScale())) is None
-
-
 def test_references_say_what_was_confirmed(run):
     said = words(text_of(run))
     for reference in verdicts.REFERENCES:
@@ -157,8 +134,7 @@ def test_what_is_missing_is_said_with_the_reason(tmp_path):
             path.unlink()
     (folder / "lag.npz").write_bytes(b"torn")
     (run / "diagnostics.json").unlink()
-    for path in (folder / "checks.json", folder / "measured.json", run / "predictions.json"):
-        path.unlink()
+    (folder / "checks.json").unlink()
     about = json.loads((folder / "about.json").read_text())
     about["skipped"] = {"spectra": "its stimulus is shorter than 16 steps"}
     (folder / "about.json").write_text(json.dumps(about))
@@ -167,7 +143,6 @@ def test_what_is_missing_is_said_with_the_reason(tmp_path):
     listed = words(text_of(run).split("shown</h2>")[1].split("<h2>")[0])
     assert "its stimulus is shorter than 16 steps" in listed and "activity just angle the step was not run" in listed
     assert "lag.npz cannot be read" in said and "no diagnostics.json" in said and "left no verdicts" in said
-    assert "no predictions.json, so that nothing can be said of the energy's curvature" in said
     assert said.count("Not shown:") == len(SECTIONS) - 1 + 3  # all but one; activity, movie and diagnostics
     assert [path.stem for path in (folder / "figures").glob("*.png")] == ["frequency_power"]
 
