@@ -166,8 +166,8 @@ DEFAULT_STAGES = {
 WHOLE = ("train", "report")
 
 
-def main(arguments: list[str]) -> None:
-    spec, overrides, others = split_flags(arguments)
+def make_parser() -> argparse.ArgumentParser:
+    """All flags beside --config and its fields."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="launch.py", description=__doc__, formatter_class=raw)
     parser.add_argument("--workdir", type=pathlib.Path, help="run folder (default: runs/ and the config's name)")
@@ -175,15 +175,22 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--executor", default="local", help=f"where a sweep's runs go: {', '.join(OPTIONS)}")
     parser.add_argument("--executor-options", default="", help="KEY=VALUE,… of the executor, see runtime/executors.py")
     parser.add_argument("--describe", nargs="?", const="table", choices=("table", "json"), help="say what would run")
-    flags = parser.parse_args(others)
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    spec, overrides, others = split_flags(arguments)
+    flags = make_parser().parse_args(others)
     if spec is None:
         raise ConfigError("no config was given: write --config=configs/nrflv.py, with :PRESET behind it if you like")
     config = load_config(spec, overrides)
     if flags.describe:
+        if vars(flags) | {"describe": None} != vars(make_parser().parse_args([])):
+            raise ConfigError("--describe computes nothing, so other flags than --config do nothing; leave them out")
         print(describe(config, flags.describe))
         return
     package = config.get("package", "nrf")
-    known, stages = STAGES[package], flags.stages.split(",") if flags.stages else DEFAULT_STAGES[package]
+    known, stages = STAGES[package], DEFAULT_STAGES[package] if flags.stages is None else flags.stages.split(",")
     for stage in stages:
         if stage not in known:
             raise ConfigError(f"--stages names '{stage}'{did_you_mean(stage, known)}")

@@ -1,0 +1,108 @@
+"""Every flag of the command line acts or is refused: none is read and forgotten."""
+
+import pytest
+
+import launch
+from runtime.config import ConfigError
+from tests.conftest import REPOSITORY
+
+TINY = f"--config={REPOSITORY}/tests/nrf/tiny.py"
+GRID = "--config.sweep.grid=(('seed',(0,1)),)"
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the stages of a field were called with, in place of what they do."""
+    seen = []
+
+    def stage(name):
+        return lambda config, workdir, flags: seen.append((name, config, workdir, flags))
+
+    monkeypatch.setitem(launch.STAGES, "nrf", {name: stage(name) for name in launch.STAGES["nrf"]})
+    return seen
+
+
+def run(tmp_path, *arguments):
+    launch.main([TINY, f"--workdir={tmp_path / 'run'}", *arguments])
+
+
+def workdir_acts(tmp_path, calls):
+    run(tmp_path)
+    assert calls[0][2] == tmp_path / "run"
+
+
+def stages_act(tmp_path, calls):
+    run(tmp_path)
+    run(tmp_path, "--stages=visualise,record")
+    assert [name for name, *_ in calls] == ["train", "visualise", "record"]
+    for empty in ("--stages=", "--stages=train,"):
+        with pytest.raises(ConfigError, match="--stages names ''"):
+            run(tmp_path, empty)
+
+
+def executor_acts(tmp_path, calls):
+    run(tmp_path, GRID, "--executor=dask")
+    assert calls[0][3].executor == "dask"
+    for alone in (["--executor=slurm"], ["--executor=dask", GRID, "--stages=visualise"]):
+        with pytest.raises(ConfigError, match="--executor says where the runs of a sweep .* here is none"):
+            run(tmp_path, *alone)
+    with pytest.raises(ConfigError, match="did you mean 'slurm'"):
+        run(tmp_path, GRID, "--executor=slrum")
+
+
+def executor_options_act(tmp_path, calls):
+    run(tmp_path, GRID, "--executor=dask", "--executor-options=workers=3")
+    assert calls[0][3].executor_options == "workers=3"
+    for options in (["--executor-options=workers=3"], ["--executor=slurm", "--executor-options=workers=3"]):
+        with pytest.raises(ConfigError, match="has no option 'workers'"):
+            run(tmp_path, GRID, *options)
+    with pytest.raises(ConfigError, match="here is none"):
+        run(tmp_path, "--executor=dask", "--executor-options=workers=3")
+
+
+def describe_acts(tmp_path, calls, capsys):
+    launch.main([TINY, "--describe=json"])
+    assert '"batch": 8' in capsys.readouterr().out and not calls
+    for other in (f"--workdir={tmp_path}", "--stages=train", "--executor=dask"):
+        with pytest.raises(ConfigError, match="--describe computes nothing"):
+            launch.main([TINY, "--describe", other])
+
+
+ACTS = {
+    "workdir": workdir_acts, "stages": stages_act, "executor": executor_acts, "executor_options": executor_options_act,
+    "describe": describe_acts,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("flag", ACTS)
+def test_every_flag_acts_or_is_refused(flag, tmp_path, calls, capsys):
+    more = (capsys,) if flag == "describe" else ()
+    ACTS[flag](tmp_path, calls, *more)
+
+
+def test_no_flag_is_left_out():
+    flags = {action.dest for action in launch.make_parser()._actions} - {"help"}
+    assert flags == set(ACTS)
+
+
+def test_a_grid_is_tried_before_anything_is_computed(tmp_path, calls):
+    for grid, words in (
+        ("(('train.lr',(1e-3,-1.0)),)", r"config.sweep.grid: train.lr=-1.0: it must be above 0"),
+        ("(('positive.start',('random','nowhere')),)", "must be one of random, initializer, previous, zeros"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            run(tmp_path, f"--config.sweep.grid={grid}")
+    assert not calls
+
+
+def test_later_stages_take_the_runs_of_a_sweep_one_by_one(tmp_path, calls):
+    from runtime.sweeps import FINISHED, WAITING, _write
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with pytest.raises(ConfigError, match="is no folder of a sweep"):
+        run(tmp_path, GRID, "--stages=record")
+    states = {name: {"name": name, "state": state} for name, state in (("seed=0", WAITING), ("seed=1", FINISHED))}
+    _write(folder, states, ())
+    run(tmp_path, GRID, "--stages=record")
+    assert [(name, config.seed, where) for name, config, where, _ in calls] == [("record", 1, folder / "seed=1")]
