@@ -196,7 +196,7 @@ def main(arguments: list[str]) -> None:
             raise ConfigError(f"--stages names '{stage}'{did_you_mean(stage, known)}")
     check_executor(config, stages, flags.executor, flags.executor_options)
     workdir = flags.workdir or pathlib.Path("runs") / default_name(spec)
-    devices.initialise()
+    devices.initialize()
     devices.enable_compilation_cache(workdir.parent / ".compiled")
     print(f"{spec} in {workdir} on {devices.describe()}", flush=True)
     for stage in stages:

@@ -67,7 +67,7 @@ def base() -> ConfigDict:
 
     config.positive = ConfigDict()
     config.positive.steps = number(20, at_least=1)
-    config.positive.poisson = False  # draw the number of steps from a Poisson law
+    config.positive.poisson = False  # draw the number of steps from a Poisson distribution
     config.positive.start = choice("random", "initializer", "previous", "zeros")  # of the latents
     config.positive.stop_threshold = optional(float, above=0)  # stop when the energy moved less than this ...
     config.positive.stop_window = number(50, at_least=1)  # ... over so many steps ...
@@ -95,7 +95,7 @@ def base() -> ConfigDict:
     config.train.lr_decay = number(1.0, above=0)  # factor per epoch
     config.train.l2 = number(0.5, at_least=0)  # weight of the squared energies
     config.train.per_pixel = True  # energies in the loss: mean per image and pixel, or the sum over the batch
-    config.train.own_clip = False  # the clip of the thesis that belongs to the optimiser (see nrf/optimizers.py)
+    config.train.own_clip = False  # the clip of the thesis that belongs to the optimizer (see nrf/optimizers.py)
     config.train.global_norm = number(1.0, at_least=0)  # limit of the norm of all parameters' gradient, 0 for none
     config.train.max_energy = number(1e4, above=0)  # per pixel; beyond it the run stops as diverged
 
@@ -200,7 +200,7 @@ def diagnosis() -> ConfigDict:
 def scoring() -> ConfigDict:
     """Stage `score`: log likelihood, restoration and detection beside simple models of images."""
     config = ConfigDict()
-    config.temperature = optional(float, above=0)  # of the law judged; None for the sampler's
+    config.temperature = optional(float, above=0)  # of the distribution judged; None for the sampler's
     config.images = number(64, at_least=2)  # held-out patches
     config.patches = number(20000, at_least=10)  # training patches that the simple models are fitted to, at most
     config.chains = number(64, at_least=2)  # annealed for log Z

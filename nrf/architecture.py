@@ -106,7 +106,7 @@ class Architecture:
     layers: tuple[StateLayer, ...]
     base_channels: int  # output channels of every base convolution
     growth_rate: int  # channels that each dense block adds
-    initializer_channels: int  # growth of the initialiser's encoder
+    initializer_channels: int  # growth of the initializer's encoder
     spectral_norm: bool = False  # the architecture asks for spectral normalisation
     mixing: Mixing = Mixing.SEPARATE
 

@@ -23,7 +23,7 @@ from nrf.from_config import read_sampler
 from nrf.phases import make_gradient_fn, make_phase, uniform_states
 from nrf.protocols import EXPERIMENTS
 from nrf.samplers import make_sampler, options_for_layers
-from nrf.trained import QUICKLY, Trained
+from nrf.trained import UNOPTIMIZED, Trained
 from recordings.autocorrelation import autocorrelation_time
 from recordings.names import CONTROLS, DIAGONAL, LANGEVIN, MOMENTUM, SHUFFLED, STATE, of_control
 from recordings.reading import list_recordings, open_recording
@@ -137,7 +137,7 @@ def _shuffled_weights(config: ConfigDict, workdir: pathlib.Path, trained: Traine
         settled = jax.lax.fori_loop(0, POWER_ITERATIONS, lambda _, each: model.power_iteration(each), variables)
         return model.prepare(settled)
 
-    weights = jax.jit(prepare, compiler_options=QUICKLY)(variables)
+    weights = jax.jit(prepare, compiler_options=UNOPTIMIZED)(variables)
     about = {"name": SHUFFLED, "change": "the entries of every tensor of the weights permuted", "seed": config.seed}
     return Control(SHUFFLED, config, trained._replace(weights=weights), about)
 

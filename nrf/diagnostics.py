@@ -31,7 +31,7 @@ from scipy.stats import rankdata
 from nrf.energy import EnergyModel
 from nrf.from_config import make_phases, read_sampler, to_states
 from nrf.phases import make_gradient_fn, uniform_states
-from nrf.trained import QUICKLY, Trained, read_trained, start_states
+from nrf.trained import UNOPTIMIZED, Trained, read_trained, start_states
 from runtime import devices
 from runtime.files import write_json
 from runtime.images import load_images
@@ -71,7 +71,7 @@ def mixing(draws: np.ndarray, thin: int = 1) -> Mixing:
     flat = np.moveaxis(draws.reshape(*draws.shape[:2], -1), 0, 1)  # (chains, draws, quantities)
     moves = np.ptp(flat, axis=1).min(axis=0) > 0
     measure = jax.vmap(lambda one: (chains.rhat(one), chains.effective_sample_size(one)), in_axes=-1)
-    found = jax.jit(measure, compiler_options=QUICKLY)(jnp.asarray(flat))
+    found = jax.jit(measure, compiler_options=UNOPTIMIZED)(jnp.asarray(flat))
     r_hat, size = (np.where(moves, np.asarray(values, np.float64), np.nan) for values in found)
     shape = draws.shape[2:]
     time_constant = thin * draws.shape[0] * draws.shape[1] / size

@@ -1,4 +1,4 @@
-"""The initialiser: a feed-forward network that guesses where the latents will settle, given an image.
+"""The initializer: a feed-forward network that guesses where the latents will settle, given an image.
 
 Sampling the latents of a clamped image from noise takes hundreds of steps.  A small convolutional network learns, batch
 after batch, to predict the states in which the positive phase ended, and its guess is where the next one starts.
@@ -35,7 +35,7 @@ MOMENTUM = 0.85
 
 
 class Initializer(NamedTuple):
-    """Pure functions of the initialiser network; images (B, H, W, C), latents a tuple of (B, H, W, C)."""
+    """Pure functions of the initializer network; images (B, H, W, C), latents a tuple of (B, H, W, C)."""
 
     init: Callable[[jax.Array], dict]  # key -> variables
     apply: Callable[[dict, jax.Array], States]  # (variables, image) -> latents
@@ -93,7 +93,7 @@ def make_initializer(
     weight_norm: bool = True,
     convolution: str = "auto",
 ) -> Initializer:
-    """Build the initialiser network of an architecture.
+    """Build the initializer network of an architecture.
 
     state_activation: hardtanh, hardsig or relu (fixes the output activation); activation: swish, leaky_relu or relu
     inside the network; weight_norm: weight normalisation of the 7x7 kernels; convolution: 'auto', 'direct' or
@@ -146,23 +146,23 @@ def _make_plan(architecture: Architecture, method: str) -> _Plan:
     image, latents = architecture.layers[0], architecture.layers[1:]
     growth, where = architecture.initializer_channels, f"architecture '{architecture.name}'"
     if not latents:
-        raise ConfigError(f"{where} has no latent layers to initialise; set the initialiser off")
+        raise ConfigError(f"{where} has no latent layers to initialize; set the initializer off")
     if growth < 2 or growth % 2:
-        raise ConfigError(f"{where}: 'num_ch_initter' is {growth}; the initialiser needs an even number of at least 2")
+        raise ConfigError(f"{where}: 'num_ch_initter' is {growth}; the initializer needs an even number of at least 2")
     keep = conv.plan(image.size, KERNEL, PADDING, (growth, growth), None, method)
     sides = []
     for index, layer in enumerate(latents, start=1):
         first, second = max(growth, 2 * layer.channels), max(growth, layer.channels)
         if second % 2:
             raise ConfigError(
-                f"{where}, layer {index}: 'state_sizes' has {layer.channels} channels, but the initialiser splits them "
+                f"{where}, layer {index}: 'state_sizes' has {layer.channels} channels, but the initializer splits them "
                 f"in two halves; use an even number, or 'num_ch_initter' of at least {layer.channels + 1}"
             )
         shrinks = layer.width < image.width
         if shrinks and min(image.size) < KERNEL:
             raise ConfigError(
                 f"{where}, layer {index}: 'state_sizes' is smaller than the image, and an image of {image.height} x "
-                f"{image.width} is too small for the initialiser's {KERNEL} x {KERNEL} kernel; set the initialiser off"
+                f"{image.width} is too small for the initializer's {KERNEL} x {KERNEL} kernel; set the initializer off"
             )
         kind, pads = (Kind.CONV, 0) if shrinks else (Kind.BOTH, PADDING)
         plans = (

@@ -67,7 +67,7 @@ def make_nonlinearity(activation: str, gain: float = 1.0) -> Nonlinearity:
 
 
 def fan_in_uniform(fan_in: int) -> Callable:
-    """Initialiser drawing from U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+    """Initializer drawing from U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
 
     def init(key, shape, dtype=jnp.float32):
         bound = fan_in**-0.5

@@ -34,7 +34,7 @@ from nrf.linear_response import predict_modes
 from nrf.phases import make_gradient_fn
 from nrf.protocols import make_protocol
 from nrf.samplers.base import GradientFn, Position
-from nrf.trained import QUICKLY, Trained, read_trained, start_states
+from nrf.trained import UNOPTIMIZED, Trained, read_trained, start_states
 from runtime.config import RunError
 from runtime.files import write_json
 from runtime.images import ImageSet, load_images
@@ -120,7 +120,7 @@ def _iteration(gradient_fn: GradientFn, geometry: cv.Geometry, steps: int):
     def iterate(position: Position, start: jax.Array) -> cv.Krylov:
         return cv.lanczos(cv.step_operator(gradient_fn, position, geometry), start, steps)
 
-    return jax.jit(iterate, compiler_options=QUICKLY)
+    return jax.jit(iterate, compiler_options=UNOPTIMIZED)
 
 
 def predict(
@@ -309,7 +309,7 @@ def predict_field(config: ConfigDict, trained: Trained, images: ImageSet) -> dic
     image = jnp.asarray(np.repeat(shown, settings.chains, axis=0))
     sampler, clip = read_sampler(config, model, True), config.sampler.gradient_clip or None
 
-    @partial(jax.jit, compiler_options=QUICKLY)
+    @partial(jax.jit, compiler_options=UNOPTIMIZED)
     def run(key, weights, image):
         start_key, key = jax.random.split(key)
         start = start_states(trained, start_key, image, config.positive.start)[1:]

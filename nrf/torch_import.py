@@ -81,7 +81,7 @@ def energy_variables(architecture: Architecture, arrays: Mapping[str, np.ndarray
 
 
 def initializer_variables(arrays: Mapping[str, np.ndarray]) -> dict:
-    """Variables of the initialiser network from arrays under torch's names."""
+    """Variables of the initializer network from arrays under torch's names."""
     params: dict = {}
     for name, array in arrays.items():
         if _ALIAS.search(name):
@@ -160,13 +160,13 @@ def _initializer_entry(name: str, array: np.ndarray) -> tuple[tuple[str, ...], n
     elif part := re.fullmatch(r"sides\.(\d+)\.3\.(\w+)", name):
         return (f"side_{part[1]}_out", *_pointwise_path(part[2])), _pointwise_value(array)
     else:
-        raise ConfigError(f"'{name}' is not a parameter of the initialiser network")
+        raise ConfigError(f"'{name}' is not a parameter of the initializer network")
     if squeeze := re.fullmatch(r"one_by_one_conv\.(\w+)", rest):
         return (*where, "squeeze", *_pointwise_path(squeeze[1])), _pointwise_value(array)
     if cct := re.fullmatch(r"cct_layer\.(conv|conv_T)\.(\w+)", rest):
         path, value, _ = _cct(cct[1], cct[2], array, *where, "cct")
         return path, value
-    raise ConfigError(f"'{name}' is not a parameter of the initialiser network")
+    raise ConfigError(f"'{name}' is not a parameter of the initializer network")
 
 
 def _cct(half: str, leaf: str, array: np.ndarray, *where: str) -> tuple[tuple[str, ...], np.ndarray, str]:

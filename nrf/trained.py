@@ -17,8 +17,8 @@ from nrf.training import ADDED, MAY_CHANGE
 from runtime.checkpoint import read_tree
 from runtime.config import CONFIG_FILE, ConfigError, check_same, read_config
 
-# A few small programs, each run once: compiling them without optimisation is faster overall.
-QUICKLY = {"xla_backend_optimization_level": 0}
+# A few small programs, each run once: compiling them without optimization is faster overall.
+UNOPTIMIZED = {"xla_backend_optimization_level": 0}
 
 
 class Trained(NamedTuple):
@@ -67,7 +67,7 @@ def read_trained(config: ConfigDict, workdir: str | pathlib.Path, step: int | st
     guide = {}
     if trainer.initializer is not None:
         guide = check_matches(tree["initializer"], jax.eval_shape(trainer.initializer.init, key), where)
-    weights = jax.jit(trainer.model.prepare, compiler_options=QUICKLY)(jax.tree.map(jnp.asarray, variables))
+    weights = jax.jit(trainer.model.prepare, compiler_options=UNOPTIMIZED)(jax.tree.map(jnp.asarray, variables))
     return Trained(trainer.model, weights, trainer.initializer, jax.tree.map(jnp.asarray, guide), int(tree["step"]))
 
 

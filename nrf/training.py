@@ -163,7 +163,7 @@ def restore_or_create(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, i
         step, state = checkpoints.restore(placed)
         print(f"going on after update {step} of {run.config.train.updates}")
         return state, step
-    # A hundred small random draws, run once: compiling them without optimisation is three times faster overall.
+    # A hundred small random draws, run once: compiling them without optimization is three times faster overall.
     unoptimized = {"xla_backend_optimization_level": 0}
     state = jax.jit(create, out_shardings=shardings(shapes, run.mesh), compiler_options=unoptimized)(key)
     if starts.source(run.config) is None:

@@ -1,4 +1,4 @@
-"""What the units of a trained model stand for: images that the model dreams up, freely or for one channel at a time.
+"""What the units of a trained model stand for: images that the model samples, freely or for one channel at a time.
 
 Three modes, each a chain in which every layer moves, the image included:
 
@@ -56,7 +56,7 @@ class Visualisation(NamedTuple):
     step: Callable[..., tuple]  # (key, weights, sampler state, selected, step number) -> (sampler state, info)
 
 
-class Dream(NamedTuple):
+class Trajectory(NamedTuple):
     """What a run leaves behind."""
 
     frames: jax.Array  # (frames + 1, B, H, W, C), the image layer at the start and after each stretch of steps
@@ -149,10 +149,10 @@ def clip_groups(gradient: States, norm: float, samples: int | None) -> States:
     return tuple(c.reshape(g.shape) for c, g in zip(clipped, gradient, strict=True))
 
 
-def make_dream(visualisation: Visualisation, frames: int, every: int) -> Callable[..., Dream]:
-    """Build run(key, weights, states, selected) -> Dream of frames × every steps, one compiled loop."""
+def make_trajectory(visualisation: Visualisation, frames: int, every: int) -> Callable[..., Trajectory]:
+    """Build run(key, weights, states, selected) -> Trajectory of frames × every steps, one compiled loop."""
 
-    def run(key: jax.Array, weights: Weights, states: States, selected: jax.Array) -> Dream:
+    def run(key: jax.Array, weights: Weights, states: States, selected: jax.Array) -> Trajectory:
         def advance(number, carry):
             state, _ = carry
             key_now = jax.random.fold_in(key, number)
@@ -166,7 +166,7 @@ def make_dream(visualisation: Visualisation, frames: int, every: int) -> Callabl
 
         start = visualisation.init(weights, states, selected)
         end, (images, energy) = jax.lax.scan(stretch, start, jnp.arange(frames))
-        return Dream(jnp.concatenate([states[0][None], images]), energy, tuple(end.position))
+        return Trajectory(jnp.concatenate([states[0][None], images]), energy, tuple(end.position))
 
     return run
 
@@ -204,11 +204,11 @@ def visualise(config: ConfigDict, workdir: str | pathlib.Path) -> list[pathlib.P
             )  # fmt: skip
             start_key, run_key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), number))
             start = jax.jit(lambda key, size=channels * settings.samples: uniform_states(key, model, size))(start_key)
-            run = jax.jit(make_dream(functions, settings.frames, every))
-            dream = run(run_key, trained.weights, start, select_channels(channels, settings.samples))
+            run = jax.jit(make_trajectory(functions, settings.frames, every))
+            trajectory = run(run_key, trained.weights, start, select_channels(channels, settings.samples))
             title = mode if layer is None else f"{mode}, layer {layer}"
             name = "_".join(("visualise", mode) + (() if layer is None else (f"layer{layer}",)))
-            written += draw(np.asarray(dream.frames), channels, folder / name, title, model.bounds[0], every)
+            written += draw(np.asarray(trajectory.frames), channels, folder / name, title, model.bounds[0], every)
             progress.update(number + 1, title)
     return written
 

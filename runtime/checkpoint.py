@@ -12,7 +12,7 @@ since is recognised, and the one before it is used instead. A step that is saved
 replaces the former only when it is whole. Of a removed step nothing stays that could be taken for one.
 
 A tree may hold JAX and NumPy arrays, typed random keys, Python numbers and any registered container (dicts, tuples,
-NamedTuples, optimiser states); `runtime.tree_storage` says how each is kept.
+NamedTuples, optimizer states); `runtime.tree_storage` says how each is kept.
 """
 
 import logging

@@ -25,7 +25,7 @@ MATMUL_PRECISIONS = ("default", "high", "highest")
 PROCESS_COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "JAX_NUM_PROCESSES")
 
 
-def initialise() -> None:
+def initialize() -> None:
     """Joins the processes of a job into one computation; does nothing where there is only one.
 
     Slurm and Open MPI are recognised by the variables they set. Elsewhere JAX_COORDINATOR_ADDRESS (host:port of process

@@ -2,7 +2,7 @@
 
 Orbax stores arrays. Three kinds of leaf need more: typed random keys are stored as their key data, Python numbers as
 arrays without dimensions, and arrays without elements not at all (their type and shape say everything). The containers,
-whether dicts, tuples, NamedTuples or optimiser states, are not stored: the path of a leaf names its place, and the
+whether dicts, tuples, NamedTuples or optimizer states, are not stored: the path of a leaf names its place, and the
 template of the reader gives the containers back.
 """
 

@@ -1,10 +1,17 @@
 """Every flag of the command line acts or is refused: none is read and forgotten."""
 
+import importlib.util
+
 import pytest
 
-import launch
 from runtime.config import ConfigError
+from runtime.sweeps import FINISHED, WAITING, _write
 from tests.conftest import REPOSITORY
+
+# No package imports the program, and neither do its tests: they load it as the command line does.
+SPEC = importlib.util.spec_from_file_location("launch", REPOSITORY / "launch.py")
+launch = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(launch)
 
 TINY = f"--config={REPOSITORY}/tests/nrf/tiny.py"
 GRID = "--config.sweep.grid=(('seed',(0,1)),)"
@@ -96,8 +103,6 @@ def test_a_grid_is_tried_before_anything_is_computed(tmp_path, calls):
 
 
 def test_later_stages_take_the_runs_of_a_sweep_one_by_one(tmp_path, calls):
-    from runtime.sweeps import FINISHED, WAITING, _write
-
     folder = tmp_path / "run"
     folder.mkdir()
     with pytest.raises(ConfigError, match="is no folder of a sweep"):

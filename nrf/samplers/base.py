@@ -52,7 +52,7 @@ class Sampler(NamedTuple):
     inertia: bool = True  # whether its states have a momentum
     # place(state, position, gradient_fn) -> state elsewhere, or under another energy, whatever it remembers renewed
     place: Callable = move
-    # momentum_temperature(state) -> (layers,) mean of p K p over images and units, whose law has the temperature
+    # momentum_temperature(state) -> (layers,) mean of p K p over images and units: T in the stationary distribution
     momentum_temperature: Callable = no_temperature
 
 

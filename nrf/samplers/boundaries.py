@@ -1,12 +1,12 @@
 """The walls of the state space: reflecting, clamping, or none.
 
 States live in the range of the state activation (hardtanh [-1, 1], hardsig [0, 1], relu: latents [0, ∞)).  What happens
-at a wall decides the law that is sampled:
+at a wall decides the distribution that is sampled:
 
-* reflect: a trajectory bounces, position folded back and momentum reversed.  Its law is the target restricted to the
-  box, exp(-E/T) inside and nothing outside.
+* reflect: a trajectory bounces, position folded back and momentum reversed.  What is sampled is the target restricted
+  to the box, exp(-E/T) inside and nothing outside.
 * clamp: a position beyond the wall is set onto it and keeps its momentum, as published.  Mass piles up on the walls, so
-  the law is not the restricted target.
+  the restricted target is not what is sampled.
 * none: no walls; the range of the activation acts on the networks' inputs only.
 """
 

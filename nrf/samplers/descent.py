@@ -97,7 +97,7 @@ class DescentState(NamedTuple):
 
     @property
     def momentum(self) -> None:
-        """None: the displacement is no momentum, it has no law."""
+        """None: the displacement is no momentum, it has no distribution."""
         return None
 
 

@@ -14,7 +14,7 @@ Walls and coupled channels.  A wall at coordinate i acts along e_i.  The bounce 
 
 With a diagonal mass this is p_i ← -p_i, coordinates do not feel each other, and the drift with bounces is exact.  With
 a coupled mass the bounce of one channel turns the velocity of its neighbours, and reversing v_i alone would change the
-kinetic energy and thereby the law sampled.  Here the drift is split once more, into drifts of one group of mutually
+kinetic energy and thereby what is sampled.  Here the drift is split once more, into drifts of one group of mutually
 uncoupled channels at a time, each solved exactly with its bounces.  In the interior those drifts commute, so that the
 sweep equals the plain drift; at a wall each of them preserves the volume and ½ pᵀKp exactly.  A sweep run backwards
 (`reverse`) undoes it, so that a sweep and its reverse around another piece make a symmetric step.

@@ -1,12 +1,12 @@
 """Overdamped Langevin dynamics: no inertia, positions alone.
 
-    ds = -∂E/∂s dt + sqrt(2T) dW        law:  exp(-E(s) / T)
+    ds = -∂E/∂s dt + sqrt(2T) dW        distribution:  exp(-E(s) / T)
 
 Two discretisations of step ε, one gradient a step each:
 
 * 'leimkuhler-matthews' (default):  s ← s - ε ∂E/∂s + sqrt(2εT) (z + z') / 2, where z' is fresh and z the draw of the
   step before.  Averaging successive draws cancels the leading error: the covariance of a Gaussian target is exact at
-  every stable step size (ε times the largest curvature below 2), other laws are off by O(ε²).
+  every stable step size (ε times the largest curvature below 2), other distributions are off by O(ε²).
 * 'euler':  s ← s - ε ∂E/∂s + sqrt(2εT) z (Euler-Maruyama; the "unadjusted Langevin algorithm").  Off by O(ε): in a
   harmonic well of curvature k the variance is T / (k (1 - εk/2)), at ε = 0.1 and k = 1 five per cent too large.
 

@@ -1,6 +1,6 @@
 """The referee: BlackJAX's own HMC, MALA and NUTS on the log density -E/T, one chain per image.
 
-Their acceptance tests make the law exact at any step size, so they judge the samplers that have none.  Every image of
+Their acceptance tests make them exact at any step size, so they judge the samplers that have none.  Every image of
 the batch is a chain with its own acceptance; chains run side by side under `vmap`.
 
 One chain, one call.  The model's gradient is evaluated for a whole batch, and may hold something of each image (the
@@ -10,8 +10,8 @@ derivative is the gradient that gradient_fn returns; nothing is differentiated a
 
 Walls ('reflect').  Chains run in an unbounded space in which the energy is continued evenly across the walls,
 y ↦ E(fold(y)), fold being the reflection of `boundaries`.  The continuation has the symmetry of the walls and so has
-each step, hence fold(y) is a chain of its own whose law is exp(-E/T) restricted to the box, exactly.  Rejecting what
-leaves the box would have the same law, but with thousands of units near their walls nearly everything leaves it.
+each step, hence fold(y) is a chain of its own that samples exp(-E/T) restricted to the box, exactly.  Rejecting what
+leaves the box would do so too, but with thousands of units near their walls nearly everything leaves it.
 
 Step sizes have the units of the project's own samplers at every temperature: `step_size` h of HMC and NUTS is that of
 `underdamped`, ε of MALA that of `langevin`.

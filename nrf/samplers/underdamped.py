@@ -1,6 +1,6 @@
 """Underdamped Langevin dynamics with an exact noise term: the project's default sampler, one gradient per step.
 
-    ds = K p dt,    dp = -∂E/∂s dt - γ p dt + sqrt(2 γ T K⁻¹) dW        law:  exp(-(E(s) + ½ pᵀKp) / T)
+    ds = K p dt,    dp = -∂E/∂s dt - γ p dt + sqrt(2 γ T K⁻¹) dW        distribution:  exp(-(E(s) + ½ pᵀKp) / T)
 
 One step of size h starts with the only gradient, at the current position:
 
@@ -15,16 +15,16 @@ kick later).  So nothing but position and momentum is carried, and a change of w
 
 What is exact: friction and noise (an Ornstein-Uhlenbeck process, solved exactly for any c); for a Gaussian target in a
 space without walls the whole covariance of the positions, at every stable step size (h² times the largest eigenvalue of
-K ∂²E below 4), for every K.  In general, the law of the positions is off by O(h²), and by O(h⁴) for large c.
+K ∂²E below 4), for every K.  In general, the distribution of the positions is off by O(h²), and by O(h⁴) for large c.
 
-Near a reflecting wall the force f that pushes a unit against it sets the scale: the law wants a mean distance of T/f.
+Near a reflecting wall the force f that pushes a unit against it sets the scale: the mean distance should be T/f.
 A kick does not know when in the step the bounce comes, and the mismatch heats.  Measured mean distance over T/f:
 
     h f / sqrt(T)      0.2     0.7     2.2
     friction 0.1       1.01    1.4     7
     friction 1         1.01    1.04    2.4
 
-So at low temperatures saturated units stay further from their walls than the law wants, unless h is small.  The
+So at low temperatures saturated units stay further from their walls than they should, unless h is small.  The
 samplers of `referee` have no such error.
 """
 
@@ -72,7 +72,7 @@ class UnderdampedState(NamedTuple):
     """Carried from step to step."""
 
     position: Position  # layers (B, ..., C), units of state
-    momentum: Position  # like position, law N(0, T K⁻¹), units of sqrt(energy); the one before the kick
+    momentum: Position  # like position, distribution N(0, T K⁻¹), units of sqrt(energy); the one before the kick
 
 
 def init(position: Position, gradient_fn: GradientFn | None = None) -> UnderdampedState:
@@ -119,5 +119,5 @@ def build_kernel(options: Options):
 
 
 def momentum_temperature(options: Options, state: UnderdampedState) -> jax.Array:
-    """Mean of p K p over images and units, (layers,): T in the stationary law."""
+    """Mean of p K p over images and units, (layers,): T in the stationary distribution."""
     return kinetic_temperature(options.mass, options.coupling_sd, state.momentum)

@@ -340,7 +340,7 @@ def test_states_of_the_wrong_form_are_refused():
 
 
 def convolution_layouts(function, *arguments):
-    """Layouts ('dim_labels') of all convolutions in the optimised program."""
+    """Layouts ('dim_labels') of all convolutions in the optimized program."""
     # Machine code is of no interest here; the program before it is what any other compilation gets.
     text = jax.jit(function).lower(*arguments).compile({"xla_backend_optimization_level": 0}).as_text()
     assert "while(" in text  # the loop was not unrolled away

@@ -1,4 +1,4 @@
-"""The initialiser: shapes, output range, its loss and optimiser, and what it refuses."""
+"""The initializer: shapes, output range, its loss and optimizer, and what it refuses."""
 
 import functools
 
@@ -149,7 +149,7 @@ def test_sizes_that_cannot_work_are_refused_at_once(changes, words):
     assert all(word in str(raised.value) for word in ["'example'", *words]), str(raised.value)
 
 
-def test_nothing_to_initialise_is_refused():
+def test_nothing_to_initialize_is_refused():
     alone = {k: v[:1] if isinstance(v, list) else v for k, v in FIELDS.items()}
     with pytest.raises(ConfigError, match="no latent layers"):
         make_initializer(Architecture.from_lists("alone", **alone))

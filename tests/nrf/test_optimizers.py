@@ -1,4 +1,4 @@
-"""The contrastive loss, the clips and the optimisers of the weights, against their recursions written out."""
+"""The contrastive loss, the clips and the optimizers of the weights, against their recursions written out."""
 
 import functools
 

@@ -181,7 +181,7 @@ def test_differences_are_named():
     refused("'biases.9.weight'", **{"biases.9.weight": np.zeros((1, 5))})
     refused("'quadratic_nets.9.fc_net.net.0.bias'", **{"quadratic_nets.9.fc_net.net.0.bias": np.zeros(64)})
     refused("'something.else'", **{"something.else": np.zeros(1)})
-    with pytest.raises(ConfigError, match=r"'decoder\.bias' is not a parameter of the initialiser"):
+    with pytest.raises(ConfigError, match=r"'decoder\.bias' is not a parameter of the initializer"):
         initializer_variables({"decoder.bias": np.zeros(1)})
 
 

@@ -35,7 +35,7 @@ def descent(model, step_size=0.2):
 
 def run(model, weights, states, selected, mode, layer, steps=5, **options):
     functions = viz.make_visualisation(model, descent(model), mode, layer, **options)
-    return compiled(viz.make_dream(functions, steps, 1))(jax.random.key(0), weights, states, selected)
+    return compiled(viz.make_trajectory(functions, steps, 1))(jax.random.key(0), weights, states, selected)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -67,8 +67,8 @@ def test_channel_energy_goes_down_and_unreached_layers_above_rest(model):
     assert viz.reached_layers(model.architecture, 0) == (0, 1, 2)
     assert viz.reached_layers(model.architecture, 2) == (1, 2)
     states = uniform_states(jax.random.key(3), model, 4)
-    dream = run(model, weights, states, viz.select_channels(4, 1), "channels_energy", 1, steps=8)
-    energy = np.asarray(dream.energy)
+    trajectory = run(model, weights, states, viz.select_channels(4, 1), "channels_energy", 1, steps=8)
+    energy = np.asarray(trajectory.energy)
     assert (energy[-1] < energy[0]).all()
     units = model.unit_energies(weights, states)[1]
     expected = [0.5 * float(units[c, :, :, c].sum()) for c in range(4)]
@@ -79,8 +79,8 @@ def test_held_channel_is_held(model):
     model, weights = model
     states = uniform_states(jax.random.key(4), model, 4)
     selected = viz.select_channels(2, 2)
-    dream = run(model, weights, states, selected, "channels_state", 2, held_value=0.6)
-    held = np.asarray(dream.states[2])
+    trajectory = run(model, weights, states, selected, "channels_state", 2, held_value=0.6)
+    held = np.asarray(trajectory.states[2])
     np.testing.assert_allclose(held, np.broadcast_to(0.6 * selected[:, None, None, :], held.shape), atol=1e-7)
 
 

@@ -21,7 +21,7 @@ import jax, jax.numpy as jnp, numpy as np
 from runtime import devices
 from runtime.checkpoint import Checkpoints, read_tree
 
-devices.initialise()
+devices.initialize()
 mesh = devices.make_mesh()
 rng = np.random.default_rng(0)
 params = devices.replicate({"w": rng.standard_normal((6, 3)).astype(np.float32)}, mesh)
@@ -119,11 +119,11 @@ def test_sharding_scalars_is_refused_by_name():
 
 def test_alone_unless_the_environment_says_otherwise(monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "8")
-    devices.initialise()
+    devices.initialize()
     assert jax.process_count() == 1
     monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
     with pytest.raises(ConfigError, match="JAX_COORDINATOR_ADDRESS and JAX_PROCESS_ID"):
-        devices.initialise()
+        devices.initialize()
 
 
 def test_settings_are_checked_and_described(monkeypatch):
