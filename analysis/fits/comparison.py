@@ -19,7 +19,7 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.fits.runs import markdown, run_folders
+from analysis.fits.runs import markdown, published_of, run_folders
 from runtime.config import ConfigError
 from runtime.files import write_figure
 from runtime.sweeps import SWEEP_FILE
@@ -105,7 +105,7 @@ def read_curve(root: Path, entry: tuple) -> Curve:
     if isinstance(number, tuple):
         return Curve(label, ensemble_scores([find_run(root / folder, one) for one in number], seeds), ())
     run = find_run(root / folder, number)
-    return Curve(label, read_scores(run, seeds), tuple(_config(run).get("published", ())))
+    return Curve(label, read_scores(run, seeds), published_of(run))
 
 
 def every_run(folder: Path) -> list[Curve]:
@@ -113,7 +113,7 @@ def every_run(folder: Path) -> list[Curve]:
     found = run_folders(folder)
     names = [path.name if path == folder else f"{folder.name}/{name}" for name, path in found.items()]
     return [
-        Curve(name, read_scores(path), tuple(_config(path).get("published", ())))
+        Curve(name, read_scores(path), published_of(path))
         for name, path in zip(names, found.values(), strict=True)
     ]
 

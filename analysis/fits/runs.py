@@ -46,13 +46,32 @@ def run_folders(workdir) -> dict[str, Path]:
 
 
 def read_published(workdir) -> tuple[dict[str, tuple], tuple]:
-    """Published percentiles: ({run: (50th, 90th, 10th)}, those of the best run where only they are known)."""
+    """Published percentiles: ({run: (50th, 90th, 10th)}, those of the best run where only they are known).
+
+    They belong to the published recording: beside a fit to simulated responses they would say nothing and are left out.
+    """
     folder = Path(workdir)
-    if (folder / SWEEP_FILE).exists():
-        sweep = read_sweep(folder)
-        return {run["name"]: tuple(run["published"]) for run in sweep["runs"]}, tuple(sweep["published_best"])
-    record = json.loads((folder / "config.json").read_text())
-    return {folder.name: tuple(record["config"].get("published", ()))}, ()
+    if not (folder / SWEEP_FILE).exists():
+        return {folder.name: published_of(folder)}, ()
+    sweep = read_sweep(folder)
+    runs = {run["name"]: run["published"] for run in sweep["runs"]}
+    found = {name: tuple(numbers) if to_recorded(folder / name) else () for name, numbers in runs.items()}
+    return found, tuple(sweep["published_best"]) if any(map(to_recorded, map(folder.joinpath, runs))) else ()
+
+
+def published_of(folder: Path) -> tuple:
+    """Published percentiles of one run, () where there are none or it was fitted to simulated responses."""
+    config = json.loads((Path(folder) / "config.json").read_text())["config"]
+    return tuple(config.get("published", ())) if to_recorded(folder) else ()
+
+
+def to_recorded(folder: Path) -> bool:
+    """Whether a run was fitted to recorded responses; a folder without a config counts as such."""
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        return True
+    data = json.loads(path.read_text())["config"].get("data", {})
+    return data.get("dir", "") is not None
 
 
 def summary_table(workdir) -> pd.DataFrame:

@@ -116,6 +116,10 @@ def test_one_run_is_reported_alone(tmp_path):
     (tmp_path / "bl4" / "config.json").write_text(json.dumps({"config": {"published": [0.513, 0.533, 0.506]}}))
     runs.write_report(tmp_path / "bl4")
     assert pd.read_csv(tmp_path / "bl4" / "table.csv").loc[0, "published_p90"] == 0.533
+    # Beside a fit to simulated responses the numbers of a recording would say nothing.
+    for data, expected in (({"dir": None}, ()), ({"dir": "Data"}, (0.513,))):
+        (tmp_path / "bl4" / "config.json").write_text(json.dumps({"config": {"published": [0.513], "data": data}}))
+        assert runs.read_published(tmp_path / "bl4") == ({"bl4": expected}, ())
     assert (tmp_path / "bl4" / "index.html").exists() and not (tmp_path / "bl4" / "scores.png").exists()
 
 
