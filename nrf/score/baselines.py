@@ -26,7 +26,7 @@ from scipy.special import logsumexp
 
 FLOOR = 1e-8  # of a variance, grey levels² with white at 1: a hundredth of what dequantisation alone adds
 SCALES = 8  # of the Gaussian scale mixture
-SCALE_UPDATES = 40
+SCALE_UPDATES = 25
 SHRINKAGE = (10.0, 30.0, 100.0, 300.0, 1000.0)  # patches that the common covariance counts for; chosen on held-out ones
 VALIDATION = 0.1  # share of the patches that choose it
 LEAST_SHARE = 1e-3  # of a patch in a Gaussian
@@ -152,21 +152,32 @@ def fit_mixture(
     held_out, patches = patches[order[:count]], patches[order[count:]]
     common, components = _covariance(patches), min(components, len(patches))
     shrinkage = SHRINKAGE[len(SHRINKAGE) // 2]
-    mixture = GaussianMixture(
-        np.full(components, 1 / components),
-        patches[draw.choice(len(patches), components, replace=False)],
-        np.repeat(common[None], components, axis=0),
-    )
+    share = np.eye(components, dtype=np.float32)[_first_owners(patches, common, components, draw)]
     for update in range(updates):
+        mixture = _maximise(patches, share, common, shrinkage, draw)
         each = log_densities(mixture, patches)
         total = logsumexp(each, axis=1, keepdims=True)
-        # All Gaussians start alike in shape: what first tells them apart is whole patches.
-        hard = np.eye(components, dtype=np.float32)[each.argmax(axis=1)]
-        share = hard if update < updates // 2 else np.exp(each - total)
-        mixture = _maximise(patches, share, common, shrinkage, draw)
-        progress(update + 1, f"{total.mean() / patches.shape[1]:.3f} nats a pixel before")
+        share = np.exp(each - total)
+        progress(update + 1, f"{total.mean() / patches.shape[1]:.3f} nats a pixel")
     found = [_maximise(patches, share, common, each, draw) for each in SHRINKAGE]
     return max(found, key=lambda one: log_density(one, held_out).mean())
+
+
+def _first_owners(patches, common, components, draw) -> np.ndarray:
+    """Patches sorted by contrast, then by which of some random patches of their contrast they are most alike, (N,)."""
+    away = patches - patches.mean(axis=0)
+    strength = np.sum(away * np.linalg.solve(common, away.T).T, axis=1)
+    level = np.argsort(np.argsort(strength)) * min(SCALES, components) // len(patches)
+    owner, first = np.empty(len(patches), int), 0
+    for scale in range(level.max() + 1):
+        members = np.flatnonzero(level == scale)
+        count = components // (level.max() + 1) + (scale < components % (level.max() + 1))
+        seeds = draw.choice(members, min(count, len(members)), replace=False)
+        unit = away[members] / np.linalg.norm(away[members], axis=1, keepdims=True)
+        seeded = away[seeds] / np.linalg.norm(away[seeds], axis=1, keepdims=True)
+        owner[members] = first + ((unit @ seeded.T) ** 2).argmax(axis=1)
+        first += count
+    return owner
 
 
 def _maximise(patches, share, common, shrinkage, draw) -> GaussianMixture:

@@ -73,7 +73,7 @@ def test_mixture_finds_clusters():
     centres, kinds = np.array([[3.0, 0, 0], [-3, 0, 0], [0, 4, 0]]), draw.integers(3, size=3000)
     shapes = [correlated(3, seed) for seed in range(3)]
     patches = np.stack([draw.multivariate_normal(centres[k], shapes[k]) for k in kinds])
-    mixture = baselines.fit_mixture(patches[:2500], 3, updates=20, seed=2)
+    mixture = baselines.fit_mixture(patches[:2500], 3, updates=150, seed=0)
     truth = baselines.GaussianMixture(np.full(3, 1 / 3), centres, np.array(shapes))
     found, best = (baselines.log_density(m, patches[2500:]).mean() for m in (mixture, truth))
     assert found > best - 0.1
