@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import mixing
 from nrf.linear_response import Dynamics, predict_modes, spectrum
-from nrf.samplers import make_sampler, sampler_options, underdamped
+from nrf.samplers import make_sampler, sampler_options
 
 
 @pytest.mark.parametrize("coefficient", [0.0, 0.8, -0.5])
@@ -26,16 +26,16 @@ def test_time_of_dynamics_with_inertia_is_its_spectrum_at_zero():
     """Positions that swing are no reversible chain: the law of their means is given by S(0), below and above τ = 1."""
     curvature, chains, steps = 0.3, 256, 2000
     dynamics = Dynamics(0.5, 0.15, 1.0)
-    kernel = underdamped.build_kernel(step_size=0.5, friction=0.15, temperature=1.0)
+    sampler = make_sampler("underdamped", step_size=0.5, friction=0.15, temperature=1.0)
 
     def gradient_fn(position):
         return 0.5 * curvature * jnp.sum(position[0] ** 2, axis=1), (curvature * position[0],)
 
     def one(state, number):
-        state, _ = kernel(jax.random.fold_in(jax.random.key(0), number), state, gradient_fn)
+        state, _ = sampler.step(jax.random.fold_in(jax.random.key(0), number), state, gradient_fn)
         return state, state.position[0]
 
-    start = underdamped.init((jax.random.normal(jax.random.key(1), (chains, 1)) / np.sqrt(curvature),))
+    start = sampler.init((jax.random.normal(jax.random.key(1), (chains, 1)) / np.sqrt(curvature),), gradient_fn)
     _, draws = jax.jit(lambda s: jax.lax.scan(one, s, jnp.arange(steps)))(start)
     variance = predict_modes(curvature, dynamics).variance
     expected = float(spectrum(curvature, np.array([0.0]), dynamics)[0] / variance)
