@@ -7,7 +7,6 @@ were fitted apart, to one region each: seed by seed the mean of their scores, we
 by their published numbers. What is not there yet is named and left out.
 """
 
-import html
 import json
 import math
 from pathlib import Path
@@ -19,9 +18,10 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.fits.runs import markdown, published_of, run_folders
+from analysis.fits.runs import cell, markdown, published_of, run_folders
+from analysis.pages import render
 from runtime.config import ConfigError
-from runtime.files import write_figure
+from runtime.files import write_figure, write_text
 from runtime.sweeps import SWEEP_FILE
 
 MOST_POINTS, MOST_BARS = 500, 50  # of one curve
@@ -219,31 +219,11 @@ def draw_all(config, workdir: Path) -> str:
     whole = pd.concat(tables, ignore_index=True)
     whole = whole[["figure", *whole.columns.drop("figure")]]
     whole.to_csv(folder / TABLE, index=False)
-    (folder / "figures.md").write_text(markdown(whole))
-    (folder / "index.html").write_text(_page(parts, missing))
+    write_text(folder / "figures.md", markdown(whole))
+    write_text(folder / "index.html", render("figures.html", title="Figures", parts=parts, missing=missing, cell=cell))
     lines = [f"{len(parts)} of {len(config.figures)} figures in {folder / 'index.html'}, numbers in {folder / TABLE}"]
     return "\n".join([*lines, *(f"  not there: {text}" for text in missing)])
 
 
 def _config(folder):
     return json.loads((folder / "config.json").read_text())["config"]
-
-
-def _page(parts, missing):
-    style = (
-        "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em;color:#222}"
-        "table{border-collapse:collapse}td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}"
-        "td:first-child,th:first-child{text-align:left}img{max-width:100%}"
-    )
-    body = "".join(
-        f'<h2>{html.escape(title)}</h2><p><img src="{html.escape(picture)}" alt="{html.escape(title)}"></p>'
-        + table.to_html(index=False, float_format="{:.3f}".format, na_rep="", border=0)
-        for title, picture, table in parts
-    )
-    absent = "".join(f"<li>{html.escape(text)}</li>" for text in missing)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Figures</title>'
-        f"<style>{style}</style></head><body>{body}"
-        + (f"<h2>Not there</h2><ul>{absent}</ul>" if absent else "")
-        + "</body></html>\n"
-    )

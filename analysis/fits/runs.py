@@ -20,6 +20,7 @@ from analysis.fits.neuron_scores import neuron_columns
 from analysis.measures.statistics import holm
 from analysis.pages import render
 from runtime.config import ConfigError
+from runtime.files import write_text
 from runtime.metrics import read_metrics
 from runtime.sweeps import FINISHED, SWEEP_FILE, read_sweep
 
@@ -158,7 +159,7 @@ def percentile_curves(workdir) -> dict[str, pd.DataFrame]:
 def markdown(table: pd.DataFrame, digits: int = 3) -> str:
     """A data frame as a Markdown table, numbers rounded, absent ones left empty."""
     head = [" | ".join(map(str, table.columns)), " | ".join("---" for _ in table.columns)]
-    cells = ([_cell(value, digits).replace("|", "\\|") for value in row] for row in table.itertuples(index=False))
+    cells = ([cell(value, digits).replace("|", "\\|") for value in row] for row in table.itertuples(index=False))
     rows = [" | ".join(row) for row in cells]
     return "\n".join(f"| {line} |" for line in head + rows) + "\n"
 
@@ -172,12 +173,12 @@ def write_report(workdir) -> str:
     folder = Path(workdir)
     folders, table = run_folders(folder), summary_table(folder)
     table.to_csv(folder / "table.csv", index=False)
-    (folder / "table.md").write_text(markdown(table))
+    write_text(folder / "table.md", markdown(table))
     published, _ = read_published(folder)
     shown = list(table.sort_values("p50", ascending=False)["run"][:MOST_CURVES])
     curves = {name: curve for name, curve in percentile_curves(folder).items() if name in shown}
     run_figures.curves(curves, folder / "curves.png", {name: published.get(name, ()) for name in shown}, folder.name)
-    values = {"title": folder.name, "summary": table, "cell": _cell, "differences": None, "unfinished": None}
+    values = {"title": folder.name, "summary": table, "cell": cell, "differences": None, "unfinished": None}
     if len(folders) > 1:
         scores = seed_scores(folder)
         values["differences"] = paired_differences(scores)
@@ -187,7 +188,7 @@ def write_report(workdir) -> str:
         states = pd.DataFrame(read_sweep(folder)["runs"])
         values |= {"runs": len(states), "unfinished": states[states["state"] != FINISHED][["name", "state", "reason"]]}
     values["shown"] = [_pictures(name, path, "" if path == folder else f"{name}/") for name, path in folders.items()]
-    (folder / "index.html").write_text(render("runs.html", **values))
+    write_text(folder / "index.html", render("runs.html", **values))
     return _summary(folder, table)
 
 
@@ -212,7 +213,8 @@ def _summary(folder, table):
     return "\n".join(lines)
 
 
-def _cell(value, digits=3):
+def cell(value: Any, digits: int = 3) -> str:
+    """Return a number for a table, rounded; nothing for what is not finite."""
     if isinstance(value, float | np.floating):
         if not np.isfinite(value):
             return ""

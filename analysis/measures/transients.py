@@ -83,21 +83,3 @@ def variability(traces, repeats, window: int = 50) -> np.ndarray:
         raise ValueError("Variability across repeats needs a stimulus set in which a stimulus is shown at least twice.")
     spread = [means[:, repeats == label].var(axis=1, ddof=1).reshape(count, -1).mean(axis=1) for label in labels]
     return np.mean(spread, axis=0)
-
-
-def state_traces(traces, selected, groups, steps: slice) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean over stimuli of a group of the summed traces of selected neurons.
-
-    Args:
-        traces: (time, stimuli, ...) state of one channel.
-        selected: (stimuli,) or (stimuli, ...) bool.
-        groups: (stimuli,) label, such as the contrast.
-        steps: stretch of time.
-
-    Returns:
-        distinct labels (groups,) and mean traces (time, groups).
-    """
-    traces = np.asarray(traces)[steps, :, None]
-    selected = np.asarray(selected, bool)[:, None]
-    labels, summed = local_field_potential(traces, selected, groups)
-    return labels, summed / np.unique(groups, return_counts=True)[1]

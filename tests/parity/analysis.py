@@ -258,9 +258,9 @@ def _check_traces(found, file, path):
         for figure, title in enumerate(file[f"state_traces_names_{name}"].tolist()):
             channel, angle = int(title.split("for ch ")[1].split()[0]), float(title.split("stim")[1][: -len(".png")])
             shown = np.abs(assigned["stim_ori"] - angle) < 1e-3
-            _, ours = transients.state_traces(
-                part[:, shown, channel], matched[channel][shown], assigned["stim_contrast"][shown], slice(700, 1500)
-            )
+            chosen, contrast = matched[channel][shown][:, None], assigned["stim_contrast"][shown]
+            _, summed = spectra.local_field_potential(part[700:1500, shown, channel][:, :, None], chosen, contrast)
+            ours = summed / np.unique(contrast, return_counts=True)[1]
             compare(found, f"state_traces_{name}_{figure}", ours[::4, ::2].T, file[f"state_traces_{name}"][figure])
 
 
