@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from analysis.formulas import choose
 from analysis.load import Experiment, NotTestable, open_experiment
@@ -18,9 +18,9 @@ from analysis.report.build import write_report
 from analysis.results import RESULTS, Store
 from analysis.steps import dynamics, responses, synchrony
 from analysis.steps.run import Options, Outcome, Run
-from analysis.steps.verdicts import check_physiology
+from analysis.steps.verdicts import check_physiology, measure_trials
 from recordings.format import mark_files
-from recordings.names import CONTROL_MARK, LINE, PATCHES, PRIMARY, REPEATED
+from recordings.names import CONTROL_MARK, KNOWN, LINE, PATCHES, PRIMARY, REPEATED, TRIALS
 from recordings.periods import TimeScale
 from recordings.reading import list_recordings, recording_folder
 from runtime.config import ConfigError
@@ -67,7 +67,8 @@ def analyse(config, workdir: str | pathlib.Path) -> pathlib.Path:
     about = describe(opened, layer, options)
     about["fingerprint"] = fingerprint(folder, names)
     store = Store(folder / RESULTS / f"layer{layer}", about)
-    run_steps(opened, store, options, about)
+    known = {name: open_experiment(folder / KNOWN, name) for name in list_recordings(folder / KNOWN)}
+    run_steps(opened, store, options, about, known)
     return write_report(folder, layer)
 
 
@@ -107,8 +108,22 @@ def fingerprint(folder: pathlib.Path, names: list[str]) -> str:
     return digest.hexdigest()
 
 
-def run_steps(opened: dict[str, Experiment], store: Store, options: Options, about: dict) -> None:
-    """Run what is missing of all steps and the checks; `opened` are experiments, whatever their arrays come from."""
+def run_steps(
+    opened: dict[str, Experiment],
+    store: Store,
+    options: Options,
+    about: dict,
+    known: Mapping[str, Experiment] | None = None,
+) -> None:
+    """Run what is missing of all steps and the checks.
+
+    Args:
+        opened: experiments by name, whatever their arrays come from.
+        store: where results go.
+        options: of the analysis.
+        about: what is analysed, see `describe`.
+        known: recordings of the system with known answers, judged beside them.
+    """
 
     def open_one(name: str) -> Experiment:
         if name not in opened:
@@ -129,7 +144,7 @@ def run_steps(opened: dict[str, Experiment], store: Store, options: Options, abo
             done += 1
             progress.update(done, label)
 
-        run = Run(open_one, tuple(opened), store, options, formulas, TimeScale(), tick)
+        run = Run(open_one, tuple(opened), store, options, formulas, time_scale(opened), known or {}, tick)
         if options.calibrate_at is not None:
             run = run._replace(scale=dynamics.calibrated_scale(run, options.calibrate_at, options.calibrate_hertz))
         for label, step in steps.items():
@@ -143,9 +158,16 @@ def run_steps(opened: dict[str, Experiment], store: Store, options: Options, abo
             tick()
         label = "checks"
         store.write_json("checks.json", check_physiology(run))
+        store.write_json("measured.json", measure_trials(run))
         tick()
     body = {**about, "skipped": skipped, "ms_per_step": run.scale.ms_per_step, "origin": run.scale.origin}
     store.write_json("about.json", body)
+
+
+def time_scale(opened: Mapping[str, Experiment]) -> TimeScale:
+    """What a step is worth: what a recording says of itself, or else the convention."""
+    said = [each.about["ms_per_step"] for each in opened.values() if "ms_per_step" in each.about]
+    return TimeScale(said[0], f"1 step = {said[0]:g} ms") if said else TimeScale()
 
 
 def _activity_of(name: str) -> Callable[[Run], Outcome]:
@@ -153,4 +175,5 @@ def _activity_of(name: str) -> Callable[[Run], Outcome]:
 
 
 def _has_blank(name: str, experiment: Experiment) -> bool:
-    return CONTROL_MARK not in name and experiment.periods.blank + experiment.periods.blank_after > 0
+    # Of the trials the checks read traces alone.
+    return CONTROL_MARK not in name and name != TRIALS and experiment.periods.blank + experiment.periods.blank_after > 0

@@ -14,7 +14,9 @@ samples the scale together with the rest, which leaves the rise of the frequency
 
 from ml_collections import ConfigDict
 
+from nrf.known.settings import settings
 from runtime.config import select_preset
+from runtime.fields import optional
 
 
 def get_config(preset: str = "standard") -> ConfigDict:
@@ -30,19 +32,15 @@ def base() -> ConfigDict:
     config.package = "known"
     config.seed = 0
 
-    config.known = ConfigDict()
-    config.known.scale = "mode"  # mode, fixed, marginal or joint: see nrf/known/mixture.py
-    config.known.fixed_at = 1.0  # contrast whose scale is used where the scale is fixed
-    config.known.contrasts = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
-    config.known.trials = 64  # of each contrast, each a chain of its own
-    config.known.controls = ("langevin", "fixed_scale")
-    config.known.step_size = 0.1728
-    config.known.friction = 0.15  # per step
-    config.known.burn_in = 200  # lengths in sampler steps
-    config.known.blank = 400
-    config.known.stimulus = 500
-    config.known.blank_after = 100
-    config.known.dtype = "float16"  # of the recorded traces, or float32
+    config.known = settings()
+    config.analyse = ConfigDict()  # as in configs/nrflv.py
+    config.analyse.layer = optional(int)
+    config.analyse.compat = False
+    config.analyse.level = 0.05
+    config.analyse.surrogates = 199
+    config.analyse.resamples = 10_000
+    config.analyse.calibrate_at = optional(float)  # None: 1 step = 1 ms
+    config.analyse.calibrate_hertz = 40.0
     return config
 
 

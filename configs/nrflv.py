@@ -18,13 +18,25 @@ DATA is a folder of sets prepared by TensorFlow Datasets.  Every field can be ch
 
 from ml_collections import ConfigDict
 
-from recordings.names import CONTROLS, FREE, LEVELS, LINE, OBSERVE, PATCHES, PRIMARY, REPEATED, TUNING, VARIABLES
+from recordings.names import (
+    CONTROLS,
+    FREE,
+    LEVELS,
+    LINE,
+    OBSERVE,
+    PATCHES,
+    PRIMARY,
+    REPEATED,
+    TRIALS,
+    TUNING,
+    VARIABLES,
+)
 from recordings.periods import LEAST_STEPS
 from runtime.config import select_preset
 from runtime.fields import choice, choice_per_layer, number, optional, per_layer, several
 
 MODES = ("standard", "channels_energy", "channels_state")
-EXPERIMENTS = (PRIMARY, TUNING, REPEATED, PATCHES, LINE, OBSERVE, FREE)
+EXPERIMENTS = (PRIMARY, TRIALS, TUNING, REPEATED, PATCHES, LINE, OBSERVE, FREE)
 
 
 def get_config(preset: str = "quick") -> ConfigDict:
@@ -130,12 +142,12 @@ def visualisation() -> ConfigDict:
 def recording() -> ConfigDict:
     """Stage `record`: the trained model is shown stimuli; lengths in sampler steps."""
     config = ConfigDict()
-    config.experiments = several((PRIMARY, TUNING, REPEATED, PATCHES, LINE), EXPERIMENTS)
+    config.experiments = several((PRIMARY, TRIALS, TUNING, REPEATED, PATCHES, LINE), EXPERIMENTS)
     config.controls = several(("langevin", "shuffled_weights"), CONTROLS)
-    config.controlled = several((PRIMARY, REPEATED), EXPERIMENTS)  # experiments recorded under the controls too
+    config.controlled = several((TRIALS,), EXPERIMENTS)  # experiments recorded under the controls too
     config.level = choice(*LEVELS)
     config.layers = (1,)
-    config.variables = several(("state", "momentum"), VARIABLES)
+    config.variables = several(("state", "momentum", "gradient"), VARIABLES)
     config.dtype = choice("float16", "float32")
     config.block = number(32, at_least=1)  # stimuli computed and written together
     config.chunk = number(100, at_least=1)  # steps per compiled call
@@ -156,11 +168,13 @@ def recording() -> ConfigDict:
             "lanczos": number(48, at_least=2),  # iterations
         }
     )
+    config.known = True  # record the system with known answers beside the field
     config.movie = number(1, at_least=0)  # stimuli filmed
     config.movie_every = number(5, at_least=1)
     config.sets = ConfigDict(
         {
             "contrast_and_angle": {"contrasts": 8, "angles": 8},
+            "contrast_trials": {"repeats": 64},
             "just_angle": {"angles": 32},
             "just_angle_few_angles": {"angles": 8, "repeats": 8},
             "long_just_fewangles": {"angles": 8, "repeats": 4},

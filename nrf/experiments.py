@@ -14,7 +14,8 @@ momentum are those after each step, energy and gradient those at the state befor
 killed and resumed equals an undisturbed one.
 
 The experiments of config.record.controlled are recorded once more under each control (see `controls`), in recordings
-named EXPERIMENT@CONTROL.
+named EXPERIMENT@CONTROL. With config.record.known the system with known answers (see `nrf.known`) is recorded as
+well, in the run folder `known` inside this one: what the checks find there says what they are worth.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from ml_collections import ConfigDict
 
 from nrf.controls import CHAINS, Control, check_controls, controlled_experiments, make_controls
 from nrf.from_config import to_states
+from nrf.known import recording as known_system
+from nrf.known.settings import settings
 from nrf.protocols import Protocol, make_protocol
 from nrf.recorder import Blocks, Job, Recorder, filmed, make_recorder, run_block
 from nrf.stimuli import write_contact_sheet
@@ -82,6 +85,8 @@ def record(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, pathlib
                         done += 1
                         progress.update(done, f"{job.name}, {size / 1e6:.1f} MB on disk")
                     blocks.complete(block)
+    if config.record.known and not stop.requested:
+        known_system.record(ConfigDict({"seed": config.seed, "known": settings()}), pathlib.Path(workdir) / names.KNOWN)
     if stop.requested:
         print("stopped after a whole block; the same command goes on from there")
     return {job.name: job.folder for job in jobs}

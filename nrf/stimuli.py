@@ -1,9 +1,10 @@
 """Visual stimuli for a trained model: Gabor patches multiplied onto a base image.
 
 Every set is a `StimulusSet`: an image array beside a table with one row an image. The table, not a file name, says what
-was shown (angle, contrast, place, repeat), so a recording carries its own meaning. Six sets are known:
+was shown (angle, contrast, place, repeat), so a recording carries its own meaning. Seven sets are known:
 
     contrast_and_angle              8 contrasts × 16 angles, one patch in the middle (contrast response, transients)
+    contrast_trials                 6 contrasts × 64 repeats of one angle (what the checks judge)
     just_angle                      128 angles at one contrast (orientation tuning)
     just_angle_few_angles           8 angles × 16 repeats (synchrony of overlapping receptive fields)
     long_just_fewangles             8 angles × 16 repeats of a bar across the image (synchrony along a contour)
@@ -32,6 +33,7 @@ ASPECT = 0.5
 STATIC_ASPECT = 0.4
 LONG_ASPECT = 0.01
 CONTRAST = 2.4
+TRIAL_CONTRASTS = (0.0, 0.4, 0.8, 1.6, 2.4, 2.8)
 DISTANCES = (3, 5, 7, 10)
 CELL = 72  # screen pixels of an image on a contact sheet, about
 
@@ -132,6 +134,15 @@ def contrast_and_angle(base: np.ndarray, contrasts: int = 8, angles: int = 16) -
     )
 
 
+def contrast_trials(
+    base: np.ndarray, contrasts: tuple[float, ...] = TRIAL_CONTRASTS, repeats: int = 64, angle: float = 0.0
+) -> StimulusSet:
+    """One direction at several contrasts, each shown `repeats` times; the repeats of a contrast stand together."""
+    levels = np.repeat(np.asarray(contrasts, float), repeats)
+    count = np.tile(np.arange(repeats), len(contrasts))
+    return _single(base, "contrast_trials", np.full(levels.size, angle), levels, count)
+
+
 def just_angle(base: np.ndarray, angles: int = 128) -> StimulusSet:
     """Patches of `angles` directions 2πk/angles at contrast 2.4."""
     directions = np.arange(angles) * 2 * np.pi / angles
@@ -228,6 +239,7 @@ STIMULUS_SETS: dict[str, Callable[..., StimulusSet]] = {
     "long_just_fewangles": long_just_fewangles,
     "double_fewlocs_and_fewerangles": double_fewlocs_and_fewerangles,
     "double_loc_and_angles": double_loc_and_angles,
+    "contrast_trials": contrast_trials,
 }
 
 

@@ -20,6 +20,7 @@ from analysis.checks.trials import Trials
 
 ONSET, OFFSET, TOTAL = 300, 700, 750
 SETTLE = 100  # steps before the recording begins
+TURNING_KEEP, TURNING_STEPS = 0.93, 420
 CONTRASTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 ABSENT, PRESENT = "absent", "present"
 
@@ -111,6 +112,29 @@ def make_trials(
     contrast = np.repeat(CONTRASTS, each)
     plans = [Plan(speed(c), quality, spread(c), drive(c), shared(c)) for c in (0 * contrast, contrast)]
     return Trials(simulate(rng, *plans, channels, walls), ONSET, OFFSET, contrast)
+
+
+def chains_that_turn(rng: np.random.Generator, each: int, spin: float) -> Trials:
+    """Pairs of channels that turn into each other, s ← k R s + noise: not reversible, of stationary variance 1.
+
+    Args:
+        rng: of the noise.
+        each: trials of each of two contrasts, which change nothing.
+        spin: angle of the rotation R, radian a sample; 0 for two unrelated reversible chains.
+    """
+    contrast = np.repeat([0.5, 1.0], each)
+    matrix = TURNING_KEEP * np.array([[np.cos(spin), -np.sin(spin)], [np.sin(spin), np.cos(spin)]])
+    state, signals = rng.standard_normal((len(contrast), 2)), np.empty((len(contrast), TURNING_STEPS, 2))
+    for step in range(TURNING_STEPS):
+        state = state @ matrix.T + np.sqrt(1 - TURNING_KEEP**2) * rng.standard_normal(state.shape)
+        signals[:, step] = state
+    return Trials(signals, 20, TURNING_STEPS, contrast)
+
+
+def speed_of_turning(spin: float) -> float:
+    """Integrated autocorrelation time of `chains_that_turn`: Re (1 + a) / (1 - a) with a = k exp(i spin)."""
+    factor = TURNING_KEEP * np.exp(1j * spin)
+    return float(np.real((1 + factor) / (1 - factor)))
 
 
 def _cycles(hertz):

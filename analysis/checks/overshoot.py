@@ -97,7 +97,7 @@ def _decide(levels, ratio, surplus, slope, peak, held, noise, each) -> Verdict:
     found = float(ratio[-1, 0]), *map(float, bounds[-1])
 
     def verdict(word: str, reason: str) -> Verdict:
-        return Verdict(CHECK, word, *found, "ratio", reason, ratio[-1, 1:], details)
+        return Verdict(CHECK, word, *found, "ratio", reason, ratio[-1, 1:], details=details)
 
     words = f"ratio {ratio[-2, 0]:.3g} and {ratio[-1, 0]:.3g} at the two highest contrasts"
     grows = f"the excess changes by {slope[0]:.3g} [{rising[0]:.3g}, {rising[1]:.3g}] per unit of contrast"

@@ -1,148 +1,113 @@
-"""False-positive rate and power of the checks, measured on synthetic recordings.
+"""How often each check answers what, on mechanisms whose answers are known.
 
-`detection_table` draws recordings with an effect at several strengths, strength 0 among them, and counts how often the
-check finds it. A rate at strength 0 above the level of the test means that the check invents effects; a rate near the
-level at the expected strength means that it could not have found them.
+    python -m analysis.checks.power [--recordings 40] [--trials 64] [--channels 8] [--seed 0]
 
-    python -m analysis.checks.power --recordings 200
+draws recordings of every mechanism of `mechanisms.MECHANISMS` and prints, as Markdown, the share of recordings in which
+each check answered present, absent, undecided or not tested, and how often that was wrong: the opposite of what the
+mechanism is known to show. Undecided is never wrong, and never of use. A second table asks how many trials are needed.
+The speed is tested on pairs of channels that turn into each other, chains that are not reversible, of known
+autocorrelation times. At last the test of activity, which is no check of physiology, is tried on silent neurons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
-from analysis.checks import physiology
-from analysis.checks.synthetic import (
-    Planted,
-    Recording,
-    autoregressive_noise,
-    make_recording,
-)
+from analysis.checks.mechanisms import ABSENT, MECHANISMS, PRESENT, chains_that_turn, speed_of_turning
+from analysis.checks.resampling import trial_counts
+from analysis.checks.speed import THRESHOLD, faster_than_reference
+from analysis.checks.synthetic import autoregressive_noise
+from analysis.checks.table import NAMES, check_trials
+from analysis.checks.verdict import VERDICTS
 from analysis.measures import activity
-from analysis.measures.surrogates import circular_correlograms, half_range, unit_spectra
-from analysis.original.responses import activity_test
+from analysis.original import responses as original
 from recordings.periods import Periods
 
+OPPOSITE = {PRESENT: ABSENT, ABSENT: PRESENT}
+SPINS = (0.0, 0.1, 0.35)  # radian a sample of the faster chain: ratios of about 1, 3 and 23
 
-class Detection(NamedTuple):
-    """How often a check found an effect of one strength."""
 
+class Rate(NamedTuple):
+    """How often a check gave each answer."""
+
+    mechanism: str
     check: str
-    strength: float
-    unit: str
-    rate: float
-    low: float  # 95 % Clopper-Pearson interval of the rate
-    high: float
-    recordings: int
+    truth: str  # present, absent, or '' where it may say anything
+    counts: tuple[int, int, int, int]  # of VERDICTS
+
+    @property
+    def wrong(self) -> int:
+        """Number of recordings judged the opposite of the truth."""
+        return self.counts[VERDICTS.index(OPPOSITE[self.truth])] if self.truth else 0
 
 
-class Experiment(NamedTuple):
-    """One effect: what is planted at a strength, and how it is looked for."""
-
-    unit: str
-    strengths: tuple[float, ...]  # the first is the absence of the effect
-    plant: Callable[[float], Planted]
-    find: Callable[[Recording, np.random.Generator], bool]
-
-
-def _passes(check: physiology.Check) -> bool:
-    return check.verdict == "pass"
-
-
-def _find_frequency(recording: Recording, rng) -> bool:
-    return _passes(
-        physiology.frequency_rises_with_contrast(recording.state.sum(axis=2), recording.contrast, recording.periods)
-    )
-
-
-def _find_transient(recording: Recording, rng) -> bool:
-    return _passes(physiology.transients_grow_with_contrast(recording.state, recording.contrast, recording.periods))
-
-
-def _find_lag(recording: Recording, rng) -> bool:
-    return _passes(physiology.inhibition_lags_excitation(recording.state, recording.momentum, recording.periods))
-
-
-def _find_quenching(recording: Recording, rng) -> bool:
-    return _passes(physiology.variability_is_quenched(recording.state, recording.contrast, recording.periods))
-
-
-def _find_synchrony(recording: Recording, rng) -> bool:
-    strongest = recording.contrast == recording.contrast.max()
-    return _passes(physiology.channels_are_synchronised(recording.state[:, strongest], recording.periods, rng))
-
-
-def _find_collinear(recording: Recording, rng) -> bool:
-    """Pairs of a synchronised recording against pairs of an unsynchronised one."""
-    control = make_recording(rng, Planted(), contrasts=1, repeats=6, periods=recording.periods)
-    strongest = recording.contrast == recording.contrast.max()
-    values = []
-    for state in (recording.state[:, strongest], control.state):
-        during = state[recording.periods.during]
-        # Distinct pairs without a common channel are independent.
-        pairs = [during[:, :, [a, a + 1]] for a in range(0, during.shape[2] - 1, 2)]
-        values.append([_pair_amplitude(pair[:, [r]]) for pair in pairs for r in range(pair.shape[1])])
-    return _passes(physiology.collinear_pairs_synchronise_more(*values))
-
-
-def _pair_amplitude(traces) -> float:
-    return float(half_range(circular_correlograms(unit_spectra(traces), len(traces), 50))[0, 1])
-
-
-EXPERIMENTS: dict[str, Experiment] = {
-    "frequency rises with contrast": Experiment(
-        "Hz", (0, 5, 10, 25), lambda s: Planted(frequency_rise=s), _find_frequency
-    ),
-    "transient grows with contrast": Experiment("σ", (0, 1, 2, 4), lambda s: Planted(transient=s), _find_transient),
-    "inhibition lags excitation": Experiment("ms", (0, 1.5, 3, 5), lambda s: Planted(lag=s), _find_lag),
-    "inhibition lags excitation (unrelated momentum)": Experiment("ms", (0,), lambda s: Planted(lag=np.nan), _find_lag),
-    "variability is quenched": Experiment(
-        "share of variance", (0, 0.2, 0.4, 0.8), lambda s: Planted(quenching=s), _find_quenching
-    ),
-    "channels are synchronised": Experiment(
-        "share of variance", (0, 0.1, 0.3, 0.6), lambda s: Planted(synchrony=s), _find_synchrony
-    ),
-    "collinear pairs synchronise more": Experiment(
-        "share of variance", (0, 0.3, 0.6, 0.9), lambda s: Planted(synchrony=s), _find_collinear
-    ),
-}
-
-
-def measure_detection(name: str, strength: float, recordings: int, seed: int = 0) -> Detection:
-    """Return how often the check of an experiment passes at one strength.
+def rates(name: str, recordings: int, trials: int, channels: int, seed: int = 0) -> list[Rate]:
+    """Judge recordings of one mechanism; one `Rate` a check that has a known answer.
 
     Args:
-        name: key of `EXPERIMENTS`.
-        strength: of the planted effect.
-        recordings: number of synthetic recordings.
-        seed: of all random numbers.
+        name: key of `MECHANISMS`.
+        recordings: number of recordings.
+        trials: of each of four contrasts.
+        channels: of each recording.
+        seed: of the recordings.
     """
-    experiment = EXPERIMENTS[name]
-    hits = 0
-    for index in range(recordings):
-        rng = np.random.default_rng([seed, index])
-        hits += experiment.find(make_recording(rng, experiment.plant(strength)), rng)
-    interval = stats.binomtest(hits, recordings).proportion_ci(0.95, "exact")
-    return Detection(name, strength, experiment.unit, hits / recordings, interval.low, interval.high, recordings)
+    mechanism = MECHANISMS[name]
+    counts = {check: np.zeros(len(VERDICTS), int) for check in mechanism.truth}
+    for number in range(recordings):
+        made = mechanism.make(np.random.default_rng([seed, number]), trials, channels)
+        for verdict in check_trials(made, seed=number):
+            if verdict.check in counts:
+                counts[verdict.check][VERDICTS.index(verdict.verdict)] += 1
+    return [Rate(name, check, truth, tuple(counts[check].tolist())) for check, truth in mechanism.truth.items()]
 
 
-def detection_table(recordings: int = 200, seed: int = 0, names: tuple[str, ...] | None = None) -> list[Detection]:
-    """Return the detection rates of all experiments at all their strengths."""
-    return [
-        measure_detection(name, strength, recordings, seed)
-        for name in (names or tuple(EXPERIMENTS))
-        for strength in EXPERIMENTS[name].strengths
-    ]
+def speed_rates(recordings: int, trials: int, seed: int = 0) -> list[Rate]:
+    """The same for the speed-up, on chains that turn at each of `SPINS` against chains that do not."""
+    found = []
+    for spin in SPINS:
+        ratio, counts = speed_of_turning(0.0) / speed_of_turning(spin), np.zeros(len(VERDICTS), int)
+        for number in range(recordings):
+            rng = np.random.default_rng([seed, number])
+            fast, slow = chains_that_turn(rng, trials, spin), chains_that_turn(rng, trials, 0.0)
+            verdict = faster_than_reference(fast, slow, trial_counts(fast.contrast, seed=number))
+            counts[VERDICTS.index(verdict.verdict)] += 1
+        truth = PRESENT if ratio > THRESHOLD else ABSENT
+        name = f"chains that turn, {ratio:.3g} times faster"
+        found.append(Rate(name, "faster_than_reference", truth, tuple(counts.tolist())))
+    return found
+
+
+def table(found: Iterable[Rate]) -> str:
+    """The rates as Markdown."""
+    lines = ["| mechanism | check | truth | present | absent | undecided | not tested | wrong |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for rate in found:
+        shares = " | ".join(f"{count / max(sum(rate.counts), 1):.0%}" for count in (*rate.counts, rate.wrong))
+        lines.append(f"| {rate.mechanism} | {NAMES[rate.check]} | {rate.truth} | {shares} |")
+    return "\n".join(lines)
+
+
+def decided_by_trials(names: Iterable[str], trials: Iterable[int], recordings: int, channels: int, seed: int) -> str:
+    """Of the answers of known truth, the shares right, undecided and wrong; Markdown, a row a number of trials."""
+    lines = ["| trials a contrast | right | undecided | wrong |", "|---|---|---|---|"]
+    for count in trials:
+        found = [rate for name in names for rate in rates(name, recordings, count, channels, seed)]
+        total = sum(sum(rate.counts) for rate in found)
+        right = sum(rate.counts[VERDICTS.index(rate.truth)] for rate in found)
+        wrong = sum(rate.wrong for rate in found)
+        shares = right / total, (total - right - wrong) / total, wrong / total
+        lines.append(f"| {count} | " + " | ".join(f"{share:.1%}" for share in shares) + " |")
+    return "\n".join(lines)
 
 
 def activity_false_positives(
     neurons: int = 400, correlation: float = 0.9, seed: int = 0, periods: Periods | None = None
 ) -> dict[str, float]:
-    """Return the share of silent neurons that the activity test calls active, with and without compat.
+    """Return the share of silent neurons that the activity test calls active, by today's formulas and the original's.
 
     Args:
         neurons: autocorrelated traces without any response.
@@ -153,35 +118,32 @@ def activity_false_positives(
     periods = periods or Periods()
     traces = autoregressive_noise(np.random.default_rng(seed), (periods.total, neurons), correlation)
     ours = activity.find_active_neurons(traces, periods)
-    theirs = activity.find_active_neurons(traces, periods, test=activity_test)
+    theirs = activity.find_active_neurons(traces, periods, test=original.activity_test)
     return {
-        "corrected, p < 0.05": float((ours.p_value < 0.05).mean()),
-        "corrected, false discovery rate 0.05": float(ours.active.mean()),
-        "compat, p < 0.05": float((theirs.p_value < 0.05).mean()),
-        "compat, active": float(theirs.active.mean()),
+        "today's, p < 0.05": float((ours.p_value < 0.05).mean()),
+        "today's, false discovery rate 0.05": float(ours.active.mean()),
+        "the original's, p < 0.05": float((theirs.p_value < 0.05).mean()),
+        "the original's, active": float(theirs.active.mean()),
     }
 
 
-def markdown_table(rows: list[Detection]) -> str:
-    """Return the table as Markdown."""
-    lines = ["| check | planted | found in | 95 % interval |", "|---|---|---|---|"]
-    for row in rows:
-        planted = "absent" if row.strength == 0 else f"{row.strength:g} {row.unit}"
-        lines.append(f"| {row.check} | {planted} | {row.rate:.0%} | {row.low:.0%} … {row.high:.0%} |")
-    return "\n".join(lines)
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Print the table."""
-    import argparse
-
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recordings", type=int, default=200, help="synthetic recordings per row")
+    parser.add_argument("--recordings", type=int, default=40, help="of each mechanism")
+    parser.add_argument("--trials", type=int, default=64, help="of each contrast")
+    parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    print(markdown_table(detection_table(options.recordings, options.seed)))
-    print("\nSilent neurons with AR(1) noise called active:")
-    for name, share in activity_false_positives(seed=options.seed).items():
+    flags = parser.parse_args(arguments)
+    found = [
+        rate for name in MECHANISMS for rate in rates(name, flags.recordings, flags.trials, flags.channels, flags.seed)
+    ]
+    print(table([*found, *speed_rates(flags.recordings, flags.trials, flags.seed)]), flush=True)
+    fewer = max(flags.recordings // 4, 1)
+    counts = [flags.trials // 4, flags.trials // 2, flags.trials, flags.trials * 2]
+    print("\n" + decided_by_trials(MECHANISMS, counts, fewer, flags.channels, flags.seed + 1), flush=True)
+    print("\nSilent neurons with autocorrelated noise called active:")
+    for name, share in activity_false_positives(seed=flags.seed).items():
         print(f"* {name}: {share:.1%}")
 
 

@@ -80,17 +80,18 @@ def resonance_rises(trials: Trials, counts: np.ndarray | None = None) -> Verdict
         "quality": point.quality.tolist(),
         "quality_interval": bounds.tolist(),
     }
+    also = "Q at the highest contrast", float(point.quality[-1]), drawn.quality[-1]
     resonant = (bounds[:, 0] > LEAST_Q) & (point.quality > LEAST_Q)
     if (bounds[-2:, 1] < LEAST_Q).all():
         reason = f"the spectrum has no peak at the two highest contrasts: Q {_span(point.quality[-1], *bounds[-1])}"
         quality = float(point.quality[-1]), *map(float, bounds[-1])
-        return Verdict(CHECK, ABSENT, *quality, "Q", reason, drawn.quality[-1], details)
+        return Verdict(CHECK, ABSENT, *quality, "Q", reason, drawn.quality[-1], also, details)
     if resonant.sum() < LEAST_CONTRASTS or not resonant[-1]:
         place = -1 if not resonant[-1] else int(np.flatnonzero(~resonant)[-1])
         what = f"a peak is not certain at contrast {levels[place]:g}: Q {_span(point.quality[place], *bounds[place])}"
         found = float(point.quality[place]), *map(float, bounds[place])
         reason = undecided_reason(what, each, *found, LEAST_Q)
-        return Verdict(CHECK, UNDECIDED, *found, "Q", reason, drawn.quality[place], details)
+        return Verdict(CHECK, UNDECIDED, *found, "Q", reason, drawn.quality[place], also, details)
 
     shown = levels[resonant]
     rise, mean = line_rise(shown, trials.hertz(point.frequency[resonant]))
@@ -105,11 +106,11 @@ def resonance_rises(trials: Trials, counts: np.ndarray | None = None) -> Verdict
     )
     details["relative_rise"] = relative
     if relative[1] > LEAST_RISE:
-        return Verdict(CHECK, PRESENT, *found, "Hz", words, rises, details)
+        return Verdict(CHECK, PRESENT, *found, "Hz", words, rises, also, details)
     if relative[2] < LEAST_RISE:
-        return Verdict(CHECK, ABSENT, *found, "Hz", words + f", below {LEAST_RISE:g}", rises, details)
+        return Verdict(CHECK, ABSENT, *found, "Hz", words + f", below {LEAST_RISE:g}", rises, also, details)
     reason = undecided_reason(words + f", which covers {LEAST_RISE:g}", each, *relative, LEAST_RISE)
-    return Verdict(CHECK, UNDECIDED, *found, "Hz", reason, rises, details)
+    return Verdict(CHECK, UNDECIDED, *found, "Hz", reason, rises, also, details)
 
 
 def line_rise(contrasts: np.ndarray, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -35,7 +35,7 @@ BAND = 0.25  # of the resonance, to either side
 
 
 def synchrony(trials: Trials, counts: np.ndarray | None = None, seed: int = 0) -> Verdict:
-    """Judge rhythmic synchrony at the highest contrast; `found` is stimulus minus blank."""
+    """Judge rhythmic synchrony at the highest contrast; `found` is stimulus minus blank, or Q without a rhythm."""
     unit = "phase consistency"
     if trials.signals.shape[2] < 2:
         return not_tested(CHECK, unit, "there is one channel; synchrony needs two")
@@ -52,11 +52,11 @@ def synchrony(trials: Trials, counts: np.ndarray | None = None, seed: int = 0) -
     peak = interval(drawn.quality)
     if peak[1] < LEAST_Q:
         reason = f"the channels' spectra have no peak: Q {float(fit.quality):.2g} [{peak[0]:.2g}, {peak[1]:.2g}]"
-        return Verdict(CHECK, ABSENT, 0.0, 0.0, 0.0, unit, reason + ", so there is no rhythm to share")
+        return Verdict(CHECK, ABSENT, float(fit.quality), *peak, "Q", reason + ", so there is no rhythm to share")
     centre = float(fit.frequency if fit.quality > LEAST_Q else fit.natural)
     band = resonance_band(frequencies, centre)
     everything = np.concatenate([np.ones((1, top.sum())), weights])
-    locked = [phase_consistency(_transform(part)[:, band], everything, shown) for part in parts]
+    locked = [phase_consistency(spectra_of(part)[:, band], everything, shown) for part in parts]
     found = (locked[0] - locked[1]).mean(axis=1)
     low, high = interval(found[1:])
     at = f"at {float(trials.hertz(centre)):.3g} Hz {locked[0].mean(axis=1)[0]:.3g} with the stimulus and " \
@@ -74,7 +74,7 @@ def synchrony(trials: Trials, counts: np.ndarray | None = None, seed: int = 0) -
     else:
         threshold = 0.0 if found[0] > SMALLEST / 2 else SMALLEST
         word, reason = UNDECIDED, undecided_reason(at, each, float(found[0]), low, high, threshold)
-    return Verdict(CHECK, word, float(found[0]), low, high, unit, reason, found[1:], details)
+    return Verdict(CHECK, word, float(found[0]), low, high, unit, reason, found[1:], details=details)
 
 
 def chosen_channels(count: int, seed: int) -> np.ndarray:
@@ -170,7 +170,7 @@ def _consistency(one: np.ndarray, other: np.ndarray, weights: np.ndarray) -> np.
     return mean / turned.shape[1]
 
 
-def _transform(values: np.ndarray) -> np.ndarray:
+def spectra_of(values: np.ndarray) -> np.ndarray:
     """Tapered Fourier transform (trials, frequencies, channels) at the frequencies of `periodograms`."""
     steps = values.shape[1]
     spectra = np.fft.rfft(values * np.hanning(steps + 2)[1:-1, None], axis=1)

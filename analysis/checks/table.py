@@ -73,24 +73,34 @@ def check_trials(trials: Trials, reference: Trials | None = None, resamples: int
 def differences(model: Sequence[Verdict], control: Sequence[Verdict]) -> list[Difference]:
     """Paired differences of the statistics of a recording and its control, resample by resample.
 
-    Only checks that measured the same quantity in both are compared. Both must come from resamples of one seed over the
-    same contrasts, so that trials that began alike are drawn together.
+    Only checks that measured the same quantity in both are compared, in what decided or in what is always measured.
+    Both must come from resamples of one seed over the same contrasts: trials that began alike are drawn together.
     """
     theirs, found = {verdict.check: verdict for verdict in control}, []
     for ours in model:
-        other = theirs.get(ours.check)
-        if other is None or ours.draws is None or other.draws is None or ours.unit != other.unit:
+        pair = _comparable(ours, theirs.get(ours.check))
+        if pair is None:
             continue
-        draws = ours.draws - other.draws
+        (unit, one, mine), (_, two, others) = pair
+        draws = mine - others
         draws = draws[np.isfinite(draws)]
         if draws.size < 20:
             continue
         side = (min(np.mean(draws <= 0), np.mean(draws >= 0)) * draws.size + 1) / (draws.size + 1)
-        found.append(
-            Difference(ours.check, ours.found - other.found, *interval(draws), min(2 * side, 1), np.nan, ours.unit)
-        )
+        found.append(Difference(ours.check, one - two, *interval(draws), float(min(2 * side, 1)), np.nan, unit))
     corrected = holm([each.p_value for each in found])
     return [each._replace(corrected=p) for each, p in zip(found, corrected, strict=True)]
+
+
+def _comparable(ours: Verdict, other: Verdict | None):
+    """(unit, value, draws) of both in the first quantity that both measured, or None."""
+    if other is None:
+        return None
+    first = [(each.unit, each.found, each.draws) for each in (ours, other)]
+    for pair in (first, [ours.also, other.also]):
+        if all(each is not None and each[2] is not None for each in pair) and pair[0][0] == pair[1][0]:
+            return pair
+    return None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -22,12 +22,13 @@ class Verdict(NamedTuple):
     unit: str
     reason: str  # what decided, in a sentence; how many more trials would, if nothing did
     draws: np.ndarray | None = None  # (resamples,) of `found`, for differences from a control
+    also: tuple[str, float, np.ndarray] | None = None  # unit, value and draws of a second quantity, always measured
     details: dict[str, Any] | None = None  # numbers behind the verdict, JSON
 
     def line(self) -> dict[str, Any]:
         """What is shown: without draws and details, numbers that are not finite left out."""
         row = self._asdict()
-        del row["draws"], row["details"]
+        del row["draws"], row["also"], row["details"]
         return {key: _plain(value) for key, value in row.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,7 @@ class Run(NamedTuple):
     options: Options
     formulas: Formulas
     scale: TimeScale
+    known: Mapping[str, Experiment] = {}  # recordings of the system with known answers beside the run, by name
     tick: Callable[[], None] = lambda: None  # called after each block of a long step
 
 

@@ -34,14 +34,14 @@ from recordings.periods import Periods
 from recordings.reading import recording_folder
 from recordings.writing import Writer
 from runtime import devices
-from runtime.config import ConfigError, did_you_mean
+from runtime.config import ConfigError
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import Progress
 
-CONTROLS = (LANGEVIN, FIXED_SCALE)
 LAYER = 1
+BATCH_STEPS = 100  # of the batch means that a test of activity reads
+MS_PER_STEP = 1.0  # what a step of the underdamped sampler is said to last
 STABILITY = 1.8  # ε λ_max of the Langevin control, of which 2 is the limit
-LEAST_TRIALS, LEAST_STEPS = 4, 50
 
 
 class System(NamedTuple):
@@ -89,25 +89,16 @@ def record(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, pathlib
 
 
 def check_settings(config: ConfigDict) -> None:
-    """Raise ConfigError for fields of config.known that cannot be used, naming the field."""
+    """Raise ConfigError for values of config.known that do not go together, naming the field."""
     known = config.known
-    if known.scale not in gsm.SCALES:
-        raise ConfigError(f"config.known.scale is '{known.scale}'{did_you_mean(known.scale, gsm.SCALES)}")
-    for name in known.controls:
-        if name not in CONTROLS:
-            raise ConfigError(f"config.known.controls names '{name}'{did_you_mean(name, CONTROLS)}")
-    least = {"trials": LEAST_TRIALS, "burn_in": 0, "blank": LEAST_STEPS, "stimulus": LEAST_STEPS, "blank_after": 0}
-    for field, bound in least.items():
-        if known[field] < bound:
-            raise ConfigError(f"config.known.{field} is {known[field]}; it must be at least {bound}")
     if len(known.contrasts) < 1 or min(known.contrasts) < 0 or len(set(known.contrasts)) < len(known.contrasts):
         raise ConfigError(f"config.known.contrasts is {known.contrasts}; give different numbers of at least 0")
     limit = 2 / np.sqrt(gsm.largest_curvature(gsm.make_mixture()))
-    if not 0 < known.step_size < limit:
-        raise ConfigError(f"config.known.step_size is {known.step_size}; it must lie between 0 and {limit:.4g}, where "
-                          "the sampler becomes unstable")  # fmt: skip
-    if known.friction <= 0 or known.fixed_at < 0:
-        raise ConfigError("config.known.friction must be above 0 and config.known.fixed_at at least 0")
+    if not known.step_size < limit:
+        raise ConfigError(
+            f"config.known.step_size is {known.step_size}; it must lie below {limit:.4g}, where the sampler becomes "
+            "unstable"
+        )
 
 
 def make_systems(config: ConfigDict, model: gsm.Mixture) -> list[System]:
@@ -151,9 +142,11 @@ def make_schema(
         "channel_angles": model.angles.tolist(),
         "layers": [LAYER],
         "variables": list(system.variables),
+        "batch_steps": BATCH_STEPS,
         "filmed": [],
         "movie_every": 1,
         "seed": config.seed,
+        **({} if system.about else {"ms_per_step": MS_PER_STEP}),
         "sampler": {"name": system.sampler.name, **options},
         **({} if system.about is None else {"control": system.about}),
     }

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from analysis.checks import mechanisms, phase, quenching, resampling, speed, synchrony, table, whittle
+from analysis.checks import collinear, mechanisms, phase, power, quenching, resampling, speed, synchrony, table, whittle
 from analysis.checks.mechanisms import MECHANISMS, make_trials
 from analysis.checks.overshoot import held_out_peak, overshoot_grows
 from analysis.checks.resonance import resonance_rises
-from analysis.checks.trials import Trials, residuals
+from analysis.checks.trials import residuals
 from analysis.checks.verdict import ABSENT, NOT_TESTED, PRESENT, UNDECIDED, Verdict, against_threshold
 
 OPPOSITE = {PRESENT: ABSENT, ABSENT: PRESENT}
@@ -142,26 +142,11 @@ def test_momentum_is_moved_onto_the_step():
     assert np.degrees(lag) == pytest.approx(np.degrees(np.arctan(np.sin(omega * h) / h)), abs=0.5)
 
 
-def rotating(rng, trials, steps, spin, keep):
-    """A pair of channels that turn into each other: s ← R s + noise; stationary variance 1, not reversible."""
-    matrix = keep * np.array([[np.cos(spin), -np.sin(spin)], [np.sin(spin), np.cos(spin)]])
-    state, result = rng.standard_normal((trials, 2)), np.empty((steps, trials, 2))
-    for step in range(steps):
-        state = state @ matrix.T + np.sqrt(1 - keep**2) * rng.standard_normal((trials, 2))
-        result[step] = state
-    return result.transpose(1, 0, 2)
-
-
-def rotating_trials(rng, each, spin):
-    contrast = np.repeat([0.5, 1.0], each)
-    return Trials(rotating(rng, len(contrast), 420, spin, 0.93), 20, 420, contrast)
-
-
 def test_speed_is_right_for_chains_that_are_not_reversible():
     rng = np.random.default_rng(5)
-    slow, fast = rotating_trials(rng, 100, 0.0), rotating_trials(rng, 100, 0.25)
-    # Σ ρ_k over all k is Re (1 + a) / (1 - a), a = keep e^{i spin}; a rule that stops at the first negative pair errs.
-    wanted = [np.real((1 + a) / (1 - a)) for a in (0.93, 0.93 * np.exp(0.25j))]
+    # A rule that stops at the first negative pair of autocorrelations errs where chains turn.
+    slow, fast = mechanisms.chains_that_turn(rng, 100, 0.0), mechanisms.chains_that_turn(rng, 100, 0.25)
+    wanted = [mechanisms.speed_of_turning(spin) for spin in (0.0, 0.25)]
     for trials, time in zip((slow, fast), wanted, strict=True):
         found = np.exp(speed.autocorrelation_times(trials, np.ones((1, 200)), trials.levels)[0].mean())
         assert found == pytest.approx(time, rel=0.15)
@@ -233,3 +218,41 @@ def test_mechanisms_are_what_they_say():
     assert trials.signals.shape == (150, mechanisms.TOTAL, 2) and np.abs(trials.signals).max() <= 3
     free = make_trials(rng, 60, 2, lambda c: 0.2 + 0 * c, 2.0)
     assert free.signals.var() == pytest.approx(1, abs=0.05)
+
+
+def patches(rng, parallel, orthogonal, drive=(1.0, 1.0), each=16):
+    """Cells of three static and three mobile channels whose oscillations share a part in each condition."""
+    cells = []
+    for _ in range(4):
+        parts = []
+        for shared in (parallel, orthogonal):
+            made = make_trials(rng, each // 4, 6, lambda c: 0.2 + 0 * c, 3.0, shared=lambda c, s=shared: s + 0 * c)
+            parts.append(made.signals[: 4 * (each // 4), 350:690])
+        static, mobile = (tuple(part[:, :, side] for part in parts) for side in (slice(3), slice(3, 6)))
+        numbers = np.arange(3), (np.arange(3, 6), np.arange(3, 6))
+        cells.append(collinear.Cell(static, mobile, *numbers, drive))
+    return cells
+
+
+def test_collinear_patches_are_compared_where_both_are_driven():
+    rng = np.random.default_rng(10)
+    more = collinear.collinear_synchrony(patches(rng, 0.6, 0.0))
+    assert more.verdict == PRESENT and more.low > 0 and "1 sd parallel" in more.reason
+    assert collinear.collinear_synchrony(patches(rng, 0.0, 0.0)).verdict in (ABSENT, UNDECIDED)
+    # Driven in one condition alone: what differs is the drive, and nothing can be said of collinearity.
+    alone = collinear.collinear_synchrony(patches(rng, 0.6, 0.0, drive=(1.0, 0.1)))
+    assert alone.verdict == NOT_TESTED and "in both conditions" in alone.reason
+    assert collinear.collinear_synchrony([]).reason == "no channels prefer the angles of the patches"
+
+
+def test_rates_count_the_answers():
+    found = power.rates("walls", 2, 8, 2)
+    assert all(sum(rate.counts) == 2 for rate in found) and {rate.check for rate in found} == set(
+        MECHANISMS["walls"].truth
+    )
+    assert power.Rate("m", "synchrony", ABSENT, (1, 5, 3, 1)).wrong == 1
+    assert "| m | channels share a rhythm | absent | 10% | 50% | 30% | 10% | 10% |" in power.table(
+        [power.Rate("m", "synchrony", ABSENT, (1, 5, 3, 1))]
+    )
+    silent = power.activity_false_positives(neurons=60, periods=power.Periods(20, 200, 200, 100))
+    assert silent["today's, p < 0.05"] < silent["the original's, p < 0.05"]

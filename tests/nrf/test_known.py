@@ -101,10 +101,10 @@ def test_recordings_are_those_of_any_field(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("known.scale=free", "config.known.scale is 'free'"),
-        ("known.trials=1", "config.known.trials is 1; it must be at least 4"),
-        ("known.step_size=0.3", "config.known.step_size is 0.3; it must lie between 0 and 0.2"),
-        ("known.controls=langvin", "config.known.controls names 'langvin'"),
+        ("known.scale=free", "it must be one of mode, fixed, marginal, joint, not 'free'"),
+        ("known.trials=1", "it must be at least 4, not 1"),
+        ("known.step_size=0.3", "config.known.step_size is 0.3; it must lie below 0.2"),
+        ("known.controls=langvin", "not 'langvin'"),
         ("known.contrasts=0.5,0.5", "config.known.contrasts is"),
     ],
 )

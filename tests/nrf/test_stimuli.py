@@ -32,6 +32,7 @@ def test_every_set_has_a_row_per_image(name, shape):
 def test_sizes_are_those_of_the_specification():
     sizes = {name: len(stimuli.make_stimuli(name, grey()).images) for name in stimuli.STIMULUS_SETS}
     assert sizes.pop("double_loc_and_angles") == 9 * 9 * 10
+    assert sizes.pop("contrast_trials") == 6 * 64
     assert set(sizes.values()) == {128}
 
 

@@ -23,7 +23,8 @@ STAGES = {
         "controls": (), "controlled": ("contrast_and_angle",),
         "variables": ("state", "momentum"), "block": 2, "chunk": 16,
         "burn_in": 6, "blank": 20, "stimulus": 24, "blank_after": 14,
-        "observe_steps": 20, "num_images": 3, "patch": 1, "batch_steps": 5, "movie": 2, "movie_every": 4,
+        "observe_steps": 20, "num_images": 3, "patch": 1, "batch_steps": 5, "known": False,
+        "movie": 2, "movie_every": 4,
         "prediction": {"angles": 1, "chains": 2, "settle": 10, "steps": 20, "lanczos": 12},
         "sets": {
             "contrast_and_angle": {"contrasts": 1, "angles": 3},
