@@ -35,11 +35,12 @@ from nrf.phases import make_gradient_fn
 from nrf.protocols import make_protocol
 from nrf.samplers.base import GradientFn, Position
 from nrf.trained import UNOPTIMIZED, Trained, read_trained, start_states
+from recordings.names import PREDICTIONS
 from runtime.config import RunError
 from runtime.files import write_json
 from runtime.images import ImageSet, load_images
 
-FILE = "predictions.json"
+FILE = PREDICTIONS
 EXPERIMENT = "contrast_and_angle"
 FREQUENCIES = (np.arange(128) + 0.5) / 256  # cycles per step
 RESPONSE_STEPS = 400

@@ -63,6 +63,7 @@ def sites(layer: int) -> str:
 # --- files of a run folder
 
 RECORDINGS = "recordings"  # holds one folder a recording
+PREDICTIONS = "predictions.json"  # what the curvature says the recording will show
 KNOWN = "known"  # a run folder inside it: the system with known answers, recorded beside the field
 CONTACT_SHEET = "stimuli.png"  # beside the arrays of a recording: the images that were shown
 

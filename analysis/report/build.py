@@ -18,10 +18,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.pages import embed, plain, render, short
-from analysis.report import figures, figures_dynamics, figures_maps, figures_synchrony, verdicts
+from analysis.report import figures, figures_dynamics, figures_maps, figures_synchrony, predicted, verdicts
 from analysis.report.sections import Missing, Picture, Results, Section, picture, sections
 from analysis.results import RESULTS, read_json
 from recordings import names
+from recordings.names import PREDICTIONS
 from recordings.reading import recording_folder
 from runtime.config import CONFIG_FILE, ConfigError, flatten
 from runtime.files import write_text
@@ -115,10 +116,18 @@ def _missing(text: str) -> Part:
 
 
 def _why(results: Results, rows: Sequence[Mapping[str, Any]]) -> list[Part]:
+    parts = []
+    if any(row.get("details") for row in rows):
+        by_check, measured = {row["check"]: row for row in rows}, read_json(results.folder / "measured.json") or {}
+        expected, layer = read_json(results.run / PREDICTIONS) or {}, results.about["layer"]
+        compared = predicted.compare(expected, layer, by_check, measured.get("", {}), results.scale)
+        texts = predicted.sentences(expected, layer, by_check, compared)
+        parts += [{"kind": "text", "text": text, "link": ""} for text in texts]
+        parts.append(_figure(results, picture("predicted", predicted.draw(compared))))
     drawn = figures_synchrony.verdicts(rows)
     if drawn is None:
-        return [_missing("No check found a number that could be drawn.")]
-    return [_figure(results, picture("verdicts", drawn))]
+        return [*parts, _missing("No check found a number that could be drawn.")]
+    return [*parts, _figure(results, picture("verdicts", drawn))]
 
 
 def _untested(rows: Sequence[Mapping[str, Any]], missing: Mapping[str, str]) -> list[Part]:

@@ -143,6 +143,12 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "0.5: no difference).",
         "",
     ),
+    "predicted": (
+        "What the curvature of the energy at the mean state predicts of the summed signal of one place (line), and "
+        "what was measured (points with 95 % intervals), at each contrast. Where they agree, the verdict follows from "
+        "the energy.",
+        "",
+    ),
     "verdicts": (
         "What each check found with its 95 % interval: the field above its controls and the system with known answers; "
         "filled: the effect is present, empty: it is absent or undecided. Numbers in words have another unit.",

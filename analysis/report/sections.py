@@ -24,7 +24,7 @@ from analysis.report import (
 )
 from analysis.report.captions import CAPTIONS
 from analysis.results import ResultsError, read_arrays
-from recordings.names import split
+from recordings.names import TRIALS, split
 from recordings.periods import Periods, TimeScale
 
 Arrays = Mapping[str, Any]
@@ -101,7 +101,7 @@ def absent(name: str, reason: str) -> Picture:
 
 def sections(results: Results) -> list[Section]:
     """The sections of a report in their order; one of activity for every experiment that was analysed or skipped."""
-    experiments = [name for name in results.about.get("experiments", {}) if not split(name)[1]]
+    experiments = [name for name in results.about.get("experiments", {}) if not split(name)[1] and name != TRIALS]
     activity = [Section(f"Activity: {name}", f"activity_{name}", show_activity) for name in experiments]
     return [*activity, *SECTIONS]
 

@@ -26,7 +26,7 @@ from analysis.checks.phase import Phase, phases_of_inhibition
 from analysis.checks.quenching import ratios_of_contrasts
 from analysis.checks.resampling import RESAMPLES
 from analysis.checks.table import EXPECTED, NAMES
-from analysis.checks.trials import Trials
+from analysis.checks.trials import Trials, summed
 from analysis.checks.verdict import Verdict, not_tested
 from analysis.load import Experiment, NotTestable
 from analysis.steps.patches import patch_pairs
@@ -78,11 +78,13 @@ def measure_trials(run: Run) -> dict[str, Any]:
 
 
 def measures(trials: Trials) -> dict[str, Any]:
-    """Return variance ratios and, where the momentum was recorded, phases of inhibition at each contrast."""
+    """Return variance ratios, of channels and of their sum, and phases of inhibition, at each contrast."""
     phases = [] if trials.momentum is None else phases_of_inhibition(trials)
+    together = trials._replace(signals=summed(trials)[:, :, None])
     return {
         "contrast": trials.levels.tolist(),
         "variance_ratio": _finite(ratios_of_contrasts(trials)),
+        "summed_variance_ratio": _finite(ratios_of_contrasts(together)),
         "phase": {field: _finite([getattr(each, field) for each in phases]) for field in Phase._fields},
     }
 

@@ -13,7 +13,6 @@ the state before the step, as in the recordings of a field.
 
 from __future__ import annotations
 
-import json
 import pathlib
 import zlib
 from typing import Any, NamedTuple
@@ -179,9 +178,7 @@ def write_predictions(config: ConfigDict, model: gsm.Mixture, workdir: str | pat
         jax.random.key(config.seed),
         gsm.UNITS,
     )
-    path = pathlib.Path(workdir) / predictions.FILE
-    path.write_text(json.dumps(table))
-    return path
+    return predictions.write_predictions(table, workdir)
 
 
 def make_run(config: ConfigDict, system: System, model: gsm.Mixture, periods: Periods):

@@ -172,7 +172,7 @@ def test_a_second_call_does_nothing_and_other_settings_are_refused(recorded, mon
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"experiments": ("contrast",)}, "experiments names 'contrast'.*contrast_and_angle"),
+        ({"experiments": ("contrast",)}, "experiments names 'contrast'.*contrast_trials"),
         ({"layers": (0,)}, "names layer 0; in the experiment 'contrast_and_angle' the layers that move are 1 to 2"),
         ({"sets": {NAME: {"contrast": 3}}}, f"config.record.sets.{NAME}: .*contrast"),
     ],
