@@ -103,7 +103,7 @@ def sentences(predictions: Mapping[str, Any], layer: int, rows: Rows, comparison
     said = [_curvature(predictions)]
     for check, comparison in zip(CHECKS, comparisons, strict=False):
         if check in rows:
-            said.append(f"{rows[check]['name'].capitalize()}: {rows[check]['verdict']}. {_ends(comparison)}")
+            said.append(f"{_sentence(rows[check]['name'])}: {rows[check]['verdict']}. {_ends(comparison)}")
     if comparisons and comparisons[-1].measured is not None:
         said.append(
             "The phase of inhibition has no verdict: s - p follows s by atan(ω/K), whatever the energy. "
@@ -115,8 +115,13 @@ def sentences(predictions: Mapping[str, Any], layer: int, rows: Rows, comparison
                                   "belongs to the samplers."),
     ):  # fmt: skip
         if check in rows and rows[check]["verdict"] != "not tested":
-            said.append(f"{rows[check]['name'].capitalize()}: {rows[check]['verdict']}. {text}")
+            said.append(f"{_sentence(rows[check]['name'])}: {rows[check]['verdict']}. {text}")
     return said
+
+
+def _sentence(text: str) -> str:
+    """The text with a capital first letter and names left as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def _curvature(predictions: Mapping[str, Any]) -> str:
@@ -151,7 +156,7 @@ def _ends(comparison: Comparison) -> str:
             f"{name} {curve.values[low]:.3g} at contrast {curve.contrast[low]:g} and {curve.values[high]:.3g} at "
             f"{curve.contrast[high]:g}"
         )
-    text = f"{comparison.name.capitalize()} ({comparison.unit}): {', '.join(parts)}"
+    text = f"{_sentence(comparison.name)} ({comparison.unit}): {', '.join(parts)}"
     if error := _error(comparison):
         text += f"; they differ by {100 * error:.2g} % in the median"
     return text + "."
