@@ -14,144 +14,31 @@ import argparse
 import pathlib
 import sys
 
+import analysis.stages as analysis_stages
+import nrf.stages as nrf_stages
+import v1models.stages as v1_stages
 from runtime import devices
-from runtime.config import ConfigError, clear_errors, default_name, did_you_mean, load_config, split_flags
+from runtime.config import default_name, load_config, split_flags
+from runtime.describe import as_json, as_table
+from runtime.errors import ConfigError, clear_errors, did_you_mean
 from runtime.executors import OPTIONS
-from runtime.sweeps import check_executor, finished_runs, is_sweep, train_sweep
-
-
-def import_(config, workdir, flags) -> None:
-    """Make a run folder of a model that was trained elsewhere."""
-    from nrf.training import import_weights as run
-
-    print(f"imported into {run(config, workdir)}")
-
-
-def train(config, workdir, flags) -> bool:
-    """Train the model, or all runs of a sweep, and say where everything is; returns whether a sweep came to an end."""
-    from nrf import sweeps
-    from nrf.training import summary
-    from nrf.training import train as run
-
-    if not is_sweep(config):
-        print(summary(workdir, run(config, workdir)))
-        return True
-    finished = train_sweep(
-        config, workdir, sweeps.train_members, sweeps.program, flags.executor, flags.executor_options
-    )
-    print("runs side by side in", *sweeps.report(workdir), sep="\n  ")
-    return finished
-
-
-def visualise(config, workdir, flags) -> None:
-    """Draw what the trained model samples and what its channels like."""
-    from nrf.visualisation import visualise as run
-
-    print("drew", *run(config, workdir), sep="\n  ")
-
-
-def record(config, workdir, flags) -> None:
-    """Show the trained model stimuli and record its activity, beside what its curvature predicts."""
-    from nrf.experiments import record as run
-    from nrf.predictions import predict_recording
-
-    predict_recording(config, workdir)
-    print("recorded", *run(config, workdir).values(), sep="\n  ")
-
-
-def record_known(config, workdir, flags) -> None:
-    """Record the system with known answers and its controls."""
-    from nrf.known.recording import record as run
-
-    print("recorded", *run(config, workdir).values(), sep="\n  ")
-
-
-def analyse(config, workdir, flags) -> None:
-    """Analyse the recordings and write the report."""
-    from analysis.pipeline import analyse as run
-
-    print(f"report in {run(config, workdir)}")
-
-
-def diagnose(config, workdir, flags) -> None:
-    """Measure how well the chains mix and what the energy tells apart."""
-    from nrf.diagnostics import diagnose as run
-
-    run(config, workdir)
-    print(f"numbers in {workdir / 'diagnostics.json'}")
-
-
-def score(config, workdir, flags) -> None:
-    """Judge the trained model as a density of images, beside simple models."""
-    from nrf.score.scorecard import score as run
-
-    table = run(config, workdir)
-    if len(table):
-        print(table.T.round(3).to_string(), f"\ntable and figure in {workdir / 'score'}")
-
-
-def fit(config, workdir, flags) -> bool:
-    """Fit models of V1: one run, or all runs of a sweep; returns whether they came to an end."""
-    from v1models.experiment import shared_program
-    from v1models.run import train_together
-
-    if not is_sweep(config):
-        return train_together([config], [workdir])[0]["finished"]
-    return train_sweep(config, workdir, train_together, shared_program, flags.executor, flags.executor_options)
-
-
-def report(config, workdir, flags) -> None:
-    """Tables, figures and a page of fitted models."""
-    from analysis.fits.runs import write_report
-
-    print(write_report(workdir))
-
-
-def compare(config, workdir, flags) -> None:
-    """Compare families of models on a recording with repeats."""
-    from v1models.leaderboard import compare as run
-
-    print(run(config, workdir).query("recording == 'all'").to_string(index=False))
-
-
-def show(config, workdir, flags) -> None:
-    """Figures and a page of a leaderboard."""
-    from analysis.fits.leaderboard import write_page
-
-    print(write_page(workdir))
-
-
-def figures(config, workdir, flags) -> None:
-    """Figures of runs of several folders."""
-    from analysis.fits.comparison import draw_all
-
-    print(draw_all(config, workdir))
-
-
-def describe(config, form: str) -> str:
-    """What a config would train, without computing: a table for people, or JSON lines."""
-    from runtime.describe import as_json, as_table
-
-    package = config.get("package", "nrf")
-    if package == "nrf":
-        from nrf.describe import describe as records
-    elif package == "v1models":
-        from v1models.describe import describe as records
-    else:
-        raise ConfigError(f"--describe knows configs that train networks, and this one belongs to '{package}'")
-    return as_json(records(config)) if form == "json" else as_table(records(config))
-
+from runtime.sweeps import check_executor, finished_runs, is_sweep
 
 # Stages of each package, and those that run where --stages does not say otherwise.
 STAGES = {
     "nrf": {
-        "import": import_, "train": train, "visualise": visualise, "record": record, "analyse": analyse,
-        "diagnose": diagnose, "score": score,
+        "import": nrf_stages.import_,
+        "train": nrf_stages.train,
+        "visualise": nrf_stages.visualise,
+        "record": nrf_stages.record,
+        "analyse": analysis_stages.analyse,
+        "diagnose": nrf_stages.diagnose,
+        "score": nrf_stages.score,
     },
-    "v1models": {"train": fit, "report": report},
-    "known": {"record": record_known, "analyse": analyse},
-    "leaderboard": {"train": compare, "report": show},
-    "figures": {"report": figures},
+    "v1models": {"train": v1_stages.fit, "report": analysis_stages.report},
+    "known": {"record": nrf_stages.record_known, "analyse": analysis_stages.analyse},
+    "leaderboard": {"train": v1_stages.compare, "report": analysis_stages.show},
+    "figures": {"report": analysis_stages.figures},
 }
 DEFAULT_STAGES = {
     "nrf": ["train"],
@@ -160,10 +47,18 @@ DEFAULT_STAGES = {
     "leaderboard": ["train", "report"],
     "figures": ["report"],
 }
-
-
 # Stages that take a sweep as a whole; the others take its runs one by one.
 WHOLE = ("train", "report")
+DESCRIPTIONS = {"nrf": nrf_stages.describe, "v1models": v1_stages.describe}
+
+
+def describe(config, form: str) -> str:
+    """What a config would train, without computing: a table for people, or JSON lines."""
+    package = config.get("package", "nrf")
+    if package not in DESCRIPTIONS:
+        raise ConfigError(f"--describe knows configs that train networks, and this one belongs to '{package}'")
+    records = DESCRIPTIONS[package](config)
+    return as_json(records) if form == "json" else as_table(records)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -171,7 +66,8 @@ def make_parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="launch.py", description=__doc__, formatter_class=raw)
     parser.add_argument("--workdir", type=pathlib.Path, help="run folder (default: runs/ and the config's name)")
-    parser.add_argument("--stages", help="train, visualise, record, analyse, diagnose, score; or train, report")
+    stages = "; ".join(f"{package}: {', '.join(known)}" for package, known in STAGES.items())
+    parser.add_argument("--stages", help=f"what to do, one after another ({stages})")
     parser.add_argument("--executor", default="local", help=f"where a sweep's runs go: {', '.join(OPTIONS)}")
     parser.add_argument("--executor-options", default="", help="KEY=VALUE,… of the executor, see runtime/executors.py")
     parser.add_argument("--describe", nargs="?", const="table", choices=("table", "json"), help="say what would run")

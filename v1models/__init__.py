@@ -6,6 +6,14 @@ model = v1models.load("runs/bl4")     # the fitted members of a run folder
 model.predict(images)                 # (members, n, N), from images as recorded
 """
 
-from v1models.saved import load
+from __future__ import annotations
 
-__all__ = ["load"]
+from os import PathLike
+
+
+def load(workdir: str | PathLike):
+    """Read the fitted members of a run folder, see `v1models.saved.load`."""
+    # Importing v1models stays free of what only this needs.
+    from v1models.saved import load as read
+
+    return read(workdir)

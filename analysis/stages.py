@@ -1,0 +1,31 @@
+"""The stages that read run folders, as `launch.py` calls them; see `nrf.stages`."""
+
+from __future__ import annotations
+
+
+def analyse(config, workdir, flags) -> None:
+    """Analyse the recordings and write the report."""
+    from analysis.pipeline import analyse as run
+
+    print(f"report in {run(config, workdir)}")
+
+
+def report(config, workdir, flags) -> None:
+    """Tables, figures and a page of fitted models."""
+    from analysis.fits.runs import write_report
+
+    print(write_report(workdir))
+
+
+def show(config, workdir, flags) -> None:
+    """Figures and a page of a leaderboard."""
+    from analysis.fits.leaderboard import write_page
+
+    print(write_page(workdir))
+
+
+def figures(config, workdir, flags) -> None:
+    """Figures of runs of several folders."""
+    from analysis.fits.comparison import draw_all
+
+    print(draw_all(config, workdir))

@@ -1,0 +1,79 @@
+"""The stages of fields and of the system with known answers, as `launch.py` calls them.
+
+Each takes the config, the run folder and the flags of the command line, says what it made, and returns False where the
+stages after it must wait. A stage imports what it needs when it is called: the command line answers at once.
+"""
+
+from __future__ import annotations
+
+from runtime.sweeps import is_sweep, train_sweep
+
+
+def import_(config, workdir, flags) -> None:
+    """Make a run folder of a model that was trained elsewhere."""
+    from nrf.training import import_weights as run
+
+    print(f"imported into {run(config, workdir)}")
+
+
+def train(config, workdir, flags) -> bool:
+    """Train the model, or all runs of a sweep, and say where everything is; returns whether a sweep came to an end."""
+    from nrf import sweeps
+    from nrf.training import summary
+    from nrf.training import train as run
+
+    if not is_sweep(config):
+        print(summary(workdir, run(config, workdir)))
+        return True
+    finished = train_sweep(
+        config, workdir, sweeps.train_members, sweeps.program, flags.executor, flags.executor_options
+    )
+    print("runs side by side in", *sweeps.report(workdir), sep="\n  ")
+    return finished
+
+
+def visualise(config, workdir, flags) -> None:
+    """Draw what the trained model samples and what its channels like."""
+    from nrf.visualisation import visualise as run
+
+    print("drew", *run(config, workdir), sep="\n  ")
+
+
+def record(config, workdir, flags) -> None:
+    """Show the trained model stimuli and record its activity, beside what its curvature predicts."""
+    from nrf.experiments import record as run
+    from nrf.predictions import predict_recording
+
+    predict_recording(config, workdir)
+    print("recorded", *run(config, workdir).values(), sep="\n  ")
+
+
+def record_known(config, workdir, flags) -> None:
+    """Record the system with known answers and its controls."""
+    from nrf.known.recording import record as run
+
+    print("recorded", *run(config, workdir).values(), sep="\n  ")
+
+
+def diagnose(config, workdir, flags) -> None:
+    """Measure how well the chains mix and what the energy tells apart."""
+    from nrf.diagnostics import diagnose as run
+
+    run(config, workdir)
+    print(f"numbers in {workdir / 'diagnostics.json'}")
+
+
+def score(config, workdir, flags) -> None:
+    """Judge the trained model as a density of images, beside simple models."""
+    from nrf.score.scorecard import score as run
+
+    table = run(config, workdir)
+    if len(table):
+        print(table.T.round(3).to_string(), f"\ntable and figure in {workdir / 'score'}")
+
+
+def describe(config):
+    """Records of what would be trained, see `runtime.describe`."""
+    from nrf.describe import describe as run
+
+    return run(config)

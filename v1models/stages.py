@@ -1,0 +1,29 @@
+"""The stages of models of V1, as `launch.py` calls them; see `nrf.stages`."""
+
+from __future__ import annotations
+
+from runtime.sweeps import is_sweep, train_sweep
+
+
+def fit(config, workdir, flags) -> bool:
+    """Fit models of V1: one run, or all runs of a sweep; returns whether they came to an end."""
+    from v1models.experiment import shared_program
+    from v1models.run import train_together
+
+    if not is_sweep(config):
+        return train_together([config], [workdir])[0]["finished"]
+    return train_sweep(config, workdir, train_together, shared_program, flags.executor, flags.executor_options)
+
+
+def compare(config, workdir, flags) -> None:
+    """Compare families of models on a recording with repeats."""
+    from v1models.leaderboard import compare as run
+
+    print(run(config, workdir).query("recording == 'all'").to_string(index=False))
+
+
+def describe(config):
+    """Records of what would be trained, see `runtime.describe`."""
+    from v1models.describe import describe as run
+
+    return run(config)
