@@ -9,6 +9,7 @@ Sources: steerable pyramid, Simoncelli & Freeman (1995), Proc. ICIP 3:444; energ
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import jax
@@ -61,12 +62,12 @@ def gabor_filters(
     x, y = np.meshgrid(along, along)
     filters = []
     for scale in range(scales):
-        centre = highest / 2**scale
-        spread = 2 * (bandwidth * centre) ** 2
+        center = highest / 2**scale
+        spread = 2 * (bandwidth * center) ** 2
         for orientation in range(orientations):
             angle = np.pi * orientation / orientations
-            there = np.exp(-((x - centre * np.cos(angle)) ** 2 + (y - centre * np.sin(angle)) ** 2) / spread)
-            constant = np.exp(-(centre**2) / spread)
+            there = np.exp(-((x - center * np.cos(angle)) ** 2 + (y - center * np.sin(angle)) ** 2) / spread)
+            constant = np.exp(-(center**2) / spread)
             filters.append(2 * (there - constant * np.exp(-(x**2 + y**2) / spread)))
     return np.stack(filters)
 
@@ -100,7 +101,7 @@ def energy_maps(images: jax.Array, filters: np.ndarray, grid: int, compression: 
     return COMPRESSIONS[compression](jnp.moveaxis(maps, 0, -1))
 
 
-def read_features(path, count: int) -> np.ndarray:
+def read_features(path: str | os.PathLike, count: int) -> np.ndarray:
     """Returns features (n, rows, columns, channels) from a file that another program wrote.
 
     The file is an `.npy` array, or an `.npz` file with the array `features`; its rows are the images of the recording,

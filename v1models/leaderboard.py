@@ -89,7 +89,7 @@ def check(config: ConfigDict) -> None:
 
 
 def prepare(recording: repeats.Repeats, config: ConfigDict) -> np.ndarray:
-    """Returns images (n, size, size) as the cores see them: averaged to size, standardised over all pixels."""
+    """Returns images (n, size, size) as the cores see them: averaged to size, standardized over all pixels."""
     images = repeats.shrink(recording.images, config.data.size).mean(-1)
     spread = images.std()
     if not spread > 0:
@@ -158,7 +158,7 @@ def leaderboard(
 
 
 SCORES = {
-    "cc_norm": scores.normalised_correlation,
+    "cc_norm": scores.normalized_correlation,
     "r2_corrected": scores.corrected_r2,
     "r": scores.correlation,
 }
@@ -184,11 +184,11 @@ def units(
 def comparisons(sums: dict[str, scores.Sums], reliability: np.ndarray, options: ConfigDict) -> pd.DataFrame:
     """Every family against the best one in mean CCnorm over reliable units, images and units drawn anew in pairs."""
     keep = reliability > options.reliable
-    means = {family: np.nanmean(scores.normalised_correlation(each)[keep]) for family, each in sums.items()}
+    means = {family: np.nanmean(scores.normalized_correlation(each)[keep]) for family, each in sums.items()}
     best = max(means, key=means.get)
     rows = [
         {"best": best, "other": family}
-        | scores.compare(scores.normalised_correlation, sums[best], each, keep, options.resamples)._asdict()
+        | scores.compare(scores.normalized_correlation, sums[best], each, keep, options.resamples)._asdict()
         for family, each in sums.items()
         if family != best
     ]
@@ -218,7 +218,7 @@ def learning(
                 predictions[fold.test] = ridge.fit_predict(features[family], responses, part, recording.groups)[0]
                 blocks[fold.test] = index
             collected = scores.collect(predictions, recording.trials, recording.groups, blocks)
-            found = scores.over_both(scores.normalised_correlation, collected, keep, config.scores.resamples)
+            found = scores.over_both(scores.normalized_correlation, collected, keep, config.scores.resamples)
             rows.append({"family": family, "groups": count, **found._asdict()})
     return pd.DataFrame(rows, columns=["family", "groups", "value", "low", "high"])
 
@@ -236,7 +236,7 @@ def excite(
     reliable = np.flatnonzero(reliability > config.scores.reliable)
     if not able or not config.exciting.units or not len(reliable):
         return
-    quality = {name: scores.normalised_correlation(sums[name])[reliable] for name in able}
+    quality = {name: scores.normalized_correlation(sums[name])[reliable] for name in able}
     best = max(able, key=lambda name: np.nanmean(quality[name]))
     order = reliable[np.argsort(-np.nan_to_num(quality[best]))]
     count = min(config.exciting.units, len(order) // 2 or 1)
@@ -261,7 +261,7 @@ def excite(
         "units": chosen,
         "images": found[..., 0],
         "predictions": drive,
-        "cc_norm": scores.normalised_correlation(sums[best])[chosen],
+        "cc_norm": scores.normalized_correlation(sums[best])[chosen],
         "largest": np.nanmax(recording.average[:, chosen], axis=0),
     }
     write_arrays(folder / "exciting.npz", shown, compress=True)

@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 import pathlib
 import zipfile
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,7 +55,14 @@ class Fold(NamedTuple):
     test: np.ndarray  # rows to score, looked at once
 
 
-def make_repeats(images, trials, groups, categories=None, recordings=None, name: str = "the recording") -> Repeats:
+def make_repeats(
+    images: Any,
+    trials: Any,
+    groups: Any,
+    categories: Any = None,
+    recordings: Any = None,
+    name: str = "the recording",
+) -> Repeats:
     """Returns checked repeats from plain arrays.
 
     Args:
@@ -120,10 +128,10 @@ def load_repeats(path: str | os.PathLike) -> Repeats:
 CATEGORIES = np.array(["natural", "synthetic", "contrast"])
 
 
-def henaff(arrays, name: str = "henaff2021") -> Repeats:
+def henaff(arrays: Mapping[str, np.ndarray], name: str = "henaff2021") -> Repeats:
     """Returns the six recordings of Hénaff et al. (2021), units side by side: all saw the same 440 images.
 
-    Groups are movies (both zooms and all frames of one scene): neighbouring frames are nearly equal, and splits by
+    Groups are movies (both zooms and all frames of one scene): neighboring frames are nearly equal, and splits by
     frame give high scores even to models fitted to the wrong images.  Source: Hénaff, Bai, Charlton, Nauhaus,
     Simoncelli & Goris (2021), Nat. Commun. 12:5982.
     """

@@ -8,18 +8,26 @@ Source: Hoerl & Kennard (1970), Technometrics 12:55.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from v1models.repeats import Fold
 
 STRENGTHS = tuple(10.0 ** np.arange(-4, 5))
 
 
 def predict(
-    features: np.ndarray, responses: np.ndarray, train: np.ndarray, test: np.ndarray, strengths=STRENGTHS
+    features: np.ndarray,
+    responses: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    strengths: Sequence[float] = STRENGTHS,
 ) -> np.ndarray:
     """Returns predictions (strengths, len(test), N) of units fitted on the rows `train`.
 
     Args:
-        features: (n, …), standardised here by the training rows.
+        features: (n, …), standardized here by the training rows.
         responses: (n, N); NaN where a unit was not shown an image: units are fitted on the rows they have.
         train: rows to fit on.
         test: rows to predict.
@@ -44,7 +52,7 @@ def predict(
 
 
 def fit_predict(
-    features: np.ndarray, responses: np.ndarray, fold, groups: np.ndarray, strengths=STRENGTHS
+    features: np.ndarray, responses: np.ndarray, fold: Fold, groups: np.ndarray, strengths: Sequence[float] = STRENGTHS
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns (predictions (len(fold.test), N), strength of every unit (N,)) of one fold.
 
@@ -71,7 +79,7 @@ def fit_predict(
 
 
 def weights(features: np.ndarray, responses: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
-    """Returns (weights (d,), intercept) of one unit for features as they are, not standardised.
+    """Returns (weights (d,), intercept) of one unit for features as they are, not standardized.
 
     Args:
         features: (n, …).

@@ -16,6 +16,7 @@ trials is σ²/nᵢ, and n̄ is the harmonic mean of nᵢ.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -75,13 +76,16 @@ def collect(predictions: np.ndarray, trials: np.ndarray, groups: np.ndarray, blo
     return Sums(*(members @ field for field in fields), variance)
 
 
+Score = Callable[..., np.ndarray]  # (sums, draws=None) -> a number of each unit, (N,) or (B, N)
+
+
 def correlation(sums: Sums, draws: np.ndarray | None = None) -> np.ndarray:
     """Returns the correlation with the trial average; draws (B, G) count each group's weight.  (N,) or (B, N)."""
     product, model, data = (_total(field, draws) for field in (sums.product, sums.model, sums.data))
     return _ratio(product, np.sqrt(model * data))
 
 
-def normalised_correlation(sums: Sums, draws: np.ndarray | None = None) -> np.ndarray:
+def normalized_correlation(sums: Sums, draws: np.ndarray | None = None) -> np.ndarray:
     """Returns CCnorm; NaN for units without signal.  A constant prediction scores 0."""
     product, model = _total(sums.product, draws), _total(sums.model, draws)
     return _ratio(product, np.sqrt(model * np.maximum(_signal(sums, draws), 0)), constant=model <= 0)
@@ -118,11 +122,11 @@ def draw_groups(count: int, resamples: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
 
 
-def over_images(score, sums: Sums, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
+def over_images(score: Score, sums: Sums, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Interval:
     """Returns each unit's score with an interval over groups of images drawn anew, (N,) each.
 
     Args:
-        score: `correlation`, `normalised_correlation` or `corrected_r2`.
+        score: `correlation`, `normalized_correlation` or `corrected_r2`.
         sums: of `collect`.
         resamples: bootstrap draws.
         level: of the percentile interval.
@@ -143,7 +147,7 @@ def over_units(values: np.ndarray, resamples: int = 2000, level: float = 0.95, s
 
 
 def over_both(
-    score, sums: Sums, keep: np.ndarray, resamples: int = 1000, level: float = 0.95, seed: int = 0
+    score: Score, sums: Sums, keep: np.ndarray, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Interval:
     """Returns the mean score of the units `keep` with an interval over images and units, both drawn anew.
 
@@ -173,7 +177,9 @@ class Comparison(NamedTuple):
     p: float  # two-sided, bootstrap
 
 
-def compare(score, first: Sums, second: Sums, keep: np.ndarray, resamples: int = 2000, seed: int = 0) -> Comparison:
+def compare(
+    score: Score, first: Sums, second: Sums, keep: np.ndarray, resamples: int = 2000, seed: int = 0
+) -> Comparison:
     """Returns mean score of `first` minus `second` over units `keep`, images and units drawn anew in pairs.
 
     p = 2 min(share of draws ≤ 0, share ≥ 0), at least 2/(resamples + 1).

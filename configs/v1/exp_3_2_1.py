@@ -39,14 +39,14 @@ PUBLISHED = {
 def define(config: ConfigDict) -> None:
     config.fit.update({"epochs": 35000, "log_every": 700, "score_training": True, "members_at_once": 40})
     published(config, "3.2.1", "experiments_multeval", "")
-    penalised = {"fraction": 0.2, "penalties": {"l1": 0.1}}
+    penalized = {"fraction": 0.2, "penalties": {"l1": 0.1}}
     filtered, factorized, neurons = convolved("Factorized", features=30, width=15, penalties={"d2x": 0.01})
     gaussians = convolved("Dense", "ConvolutionalDifferenceOfGaussians", activation="linear")[0]
     factorized.penalties.l1 = 0.1
     add_alternative(config, "bl2", *hsm_layers(bias="zeros"))
     add_alternative(config, "bl4", *hsm_layers(l2=0.1))
     add_alternative(config, "bs4_exp5", filtered, factorized, neurons)
-    add_alternative(config, "bs4_exp10", gaussians, dense(**penalised), neurons)
+    add_alternative(config, "bs4_exp10", gaussians, dense(**penalized), neurons)
     add_alternative(config, "bs4_exp1", dense(fraction=0.2, penalties={"d2x": 0.1}), neurons)
     config.model.use = "bl2"
     config.sweep.runs = tuple(

@@ -5,7 +5,7 @@
 
 Six recordings (242 units, mostly multi-units) of anaesthetised macaque V1 saw the same 440 images: natural frames of
 ten movies at two zooms, synthetic frames between a movie's first and last, and contrast versions.  Images are split by
-movie, always: neighbouring frames are nearly equal, and splits by frame give high scores to wrong images.
+movie, always: neighboring frames are nearly equal, and splits by frame give high scores to wrong images.
 
 Data: Hénaff, Bai, Charlton, Nauhaus, Simoncelli & Goris (2021), "Primary visual cortex straightens natural video
 trajectories", Nat. Commun. 12:5982; deposit osf.io/gwtcs.  `docs/own_recordings.md` says what the .npz file holds and
@@ -32,7 +32,7 @@ def family(core: str, **options) -> ConfigDict:
         "grid": 8,  # cells along a side over which features are averaged
         "scales": 4,  # octaves
         "orientations": 6,
-        "highest": 0.35,  # cycles per pixel, centre of the finest band
+        "highest": 0.35,  # cycles per pixel, center of the finest band
         "compression": "log",  # of local energy: power, amplitude or log
         "path": optional(str),  # of the features, core `file` alone
     }

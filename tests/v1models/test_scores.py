@@ -28,7 +28,7 @@ def collected(world, blocks=None):
 
 def test_corrected_scores_find_the_true_correlation_and_the_plain_one_does_not(world):
     sums = collected(world)
-    assert np.mean(scores.normalised_correlation(sums)) == pytest.approx(0.6, abs=0.03)
+    assert np.mean(scores.normalized_correlation(sums)) == pytest.approx(0.6, abs=0.03)
     assert np.mean(scores.corrected_r2(sums)) == pytest.approx(0.36, abs=0.03)
     assert np.mean(scores.correlation(sums)) < 0.5
     assert np.mean(scores.signal_to_noise(sums)) == pytest.approx(1 / 4, abs=0.03)
@@ -39,9 +39,9 @@ def test_predictions_of_nothing_score_zero_on_average(world):
     noise = np.random.default_rng(1).normal(size=(IMAGES, UNITS))
     sums = scores.collect(noise, trials, groups, np.zeros(IMAGES))
     assert abs(np.mean(scores.corrected_r2(sums))) < 0.01
-    assert abs(np.mean(scores.normalised_correlation(sums))) < 0.03
+    assert abs(np.mean(scores.normalized_correlation(sums))) < 0.03
     constant = scores.collect(np.ones((IMAGES, UNITS)), trials, groups, np.zeros(IMAGES))
-    assert np.all(scores.normalised_correlation(constant) == 0)
+    assert np.all(scores.normalized_correlation(constant) == 0)
 
 
 def test_scale_and_offset_of_each_fold_do_not_matter(world):
@@ -59,15 +59,15 @@ def test_images_that_were_never_shown_are_missing_not_zero(world):
     kept = np.arange(IMAGES) % 3 != 0
     whole = scores.collect(predictions, hidden, groups, np.zeros(IMAGES))
     part = scores.collect(predictions[kept], trials[:, kept], groups[kept], np.zeros(kept.sum()))
-    for score in (scores.correlation, scores.normalised_correlation, scores.corrected_r2):
+    for score in (scores.correlation, scores.normalized_correlation, scores.corrected_r2):
         np.testing.assert_allclose(score(whole), score(part), rtol=1e-9)
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say(world):
-    found = scores.over_images(scores.normalised_correlation, collected(world), resamples=300)
+    found = scores.over_images(scores.normalized_correlation, collected(world), resamples=300)
     covered = np.mean((found.low < 0.6) & (found.high > 0.6))
     assert 0.85 < covered < 0.99
-    population = scores.over_both(scores.normalised_correlation, collected(world), np.ones(UNITS, bool), 300)
+    population = scores.over_both(scores.normalized_correlation, collected(world), np.ones(UNITS, bool), 300)
     assert population.low < 0.6 < population.high
     assert population.high - population.low < 0.1
 

@@ -56,7 +56,7 @@ class DifferenceOfGaussians(Layer):
 class DifferenceOfGaussiansModule(LayerModule):
     """Computes a `DifferenceOfGaussians` layer."""
 
-    def build(self):
+    def build(self) -> None:
         layer = self.layer
         bounds = layer.bounds_for(self.input_shape)
         self.gaussians = self.param(

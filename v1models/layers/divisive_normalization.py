@@ -41,7 +41,7 @@ class DivisiveNormalization(Layer):
 class DivisiveNormalizationModule(LayerModule):
     """Computes a `DivisiveNormalization`."""
 
-    def build(self):
+    def build(self) -> None:
         shapes = self.layer.parameter_shapes(self.input_shape)
         starts = {"pool": self.layer.initial_weight, "constant": self.layer.initial_constant}
         self.free = {name: self.start(name, shapes[name], value) for name, value in starts.items()}

@@ -48,7 +48,7 @@ class GaussianReadout(Weighted):
 class GaussianReadoutModule(WeightedModule):
     """Computes a `GaussianReadout`."""
 
-    def build(self):
+    def build(self) -> None:
         layer, shapes = self.layer, self.layer.parameter_shapes(self.input_shape)
         self.free = {"kernel": self.weight("kernel", shapes["kernel"])}
         self.place = self.param(

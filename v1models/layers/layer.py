@@ -123,7 +123,7 @@ class LayerModule(nn.Module):
     layer: Layer
     input_shape: Shape
 
-    def setup(self):
+    def setup(self) -> None:
         layer = self.layer
         if layer.bias:
             draw = INITIALIZERS[layer.bias_initializer]

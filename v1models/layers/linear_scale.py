@@ -22,7 +22,7 @@ class LinearScale(Layer):
 class LinearScaleModule(LayerModule):
     """Computes a `LinearScale`."""
 
-    def build(self):
+    def build(self) -> None:
         self.scale = self.param("scale", lambda key: jnp.ones((1,), float_dtype()))
 
     def weights(self) -> dict[str, jax.Array]:
