@@ -9,6 +9,11 @@ the grid of three strengths are theirs.  Region 3 takes widths 13, 8, 8: --confi
 --config.model.layer2.width=8.
 Published by Klindt et al., regions 1, 2, 3: .55, .45, .49 (a grid's fit of lowest validation loss, not a median).
 Chosen here: 10 seeds, at most 3000 epochs, and a look every 9 epochs of 6 updates where they looked every 50 updates.
+
+    python launch.py --config=configs/v1/klindt.py:gaussian --config.data.dir=./Data
+
+The preset gaussian has a Gaussian read-out (Lurz et al. 2021) behind the same core: each neuron reads the 48 channels
+at one learned place, its weights with l1; one run, nothing published.
 Time, estimated and not measured: days on 2 cores; meant for a GPU.
 """
 
@@ -18,8 +23,8 @@ from configs.v1.suite import choose, layer, set_layers
 
 
 def get_config(preset: str = "thesis") -> ConfigDict:
-    """The strict what/where recipe; presets thesis, quick and ndn3."""
-    return choose(preset, define)
+    """The strict what/where recipe; presets thesis, quick, ndn3 and gaussian."""
+    return choose(preset, define, gaussian=gaussian)
 
 
 def define(config: ConfigDict) -> None:
@@ -65,3 +70,17 @@ def define(config: ConfigDict) -> None:
         ),
     )
     config.sweep.published_best = (0.55,)
+
+
+def gaussian(config: ConfigDict) -> None:
+    """A Gaussian read-out in place of the factorized one."""
+    config.model.layer3 = layer(
+        "GaussianReadout",
+        fraction=1.0,
+        activation="softplus",
+        penalties={"l1": 0.02},
+        weight_initializer="truncated_normal",
+        weight_scale=0.01,
+    )
+    config.sweep.runs = ()
+    config.sweep.published_best = ()

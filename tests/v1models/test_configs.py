@@ -50,7 +50,8 @@ def test_a_config_says_how_to_run_it_and_all_its_runs_can_be_built(path):
     beside = [run.config.published for preset in presets for run in runs_of(path, preset)]
     for number in itertools.chain(*beside, load_config(str(path)).sweep.published_best):
         assert f"{number:g}".lstrip("0").rstrip("0") in text
-    for preset in ("", ":quick", ":choose" if path.stem == "tang" else ":ndn3"):
+    more = {"tang": ":choose", "klindt": ":gaussian"}.get(path.stem, ":ndn3")
+    for preset in ("", ":quick", more):
         for run in runs_of(path, preset):
             if run.config.model.get("layer1", {}).get("dropout") == 1:
                 # To keep no unit was asked for once, by mistake.

@@ -102,6 +102,8 @@ def test_convolution_shapes(padding, stride, expected):
         2,
     )
     assert spec.shapes[1] == (expected, expected, 2)
+    # The command line gives floats.
+    assert Convolution(2, width=7.0, stride=stride, padding=padding) == spec.layers[0]
 
 
 def test_a_kernel_may_be_wider_than_its_input():
@@ -299,6 +301,8 @@ def _dense(**options):
         (lambda: NetworkSpec((5, 5, 1), (Convolution(3, width=3, pool=0),)), "at least 1"),
         (lambda: NetworkSpec((5, 5, 1), (PointReadout(1, positions=((5, 0),)),)), "outside"),
         (lambda: Factorized(2, positivity="absolute"), "no factor"),
+        (lambda: Convolution(2, width=2.5), "whole pixels"),
+        (lambda: ConvolutionalDifferenceOfGaussians(2, width=2.5), "whole numbers"),
         (lambda: NetworkSpec((1, 1, 5), (AddStreams(2),)), "streams"),
         (lambda: NetworkSpec((5, 5), (Dense(2),)), "input_shape"),
         (

@@ -40,9 +40,13 @@ class Convolution(Weighted):
     def __post_init__(self):
         super().__post_init__()
         where = type(self).__name__
-        width = (self.width, self.width) if isinstance(self.width, int) else tuple(self.width)
-        object.__setattr__(self, "width", width)
-        require(len(width) == 2 and min(width) >= 1, f"{where}: width is {width}; give pixels or (rows, columns).")
+        width = tuple(self.width) if isinstance(self.width, (tuple, list)) else (self.width, self.width)
+        require(
+            len(width) == 2 and all(side == int(side) >= 1 for side in width),
+            f"{where}: width is {self.width}; give whole pixels, one number or (rows, columns).",
+        )
+        # A number from the command line may be a float.
+        object.__setattr__(self, "width", tuple(int(side) for side in width))
         require(min(self.stride, self.dilation, self.pool) >= 1, f"{where}: stride, dilation and pool are at least 1.")
         choose(self.padding, PADDINGS, "padding", where)
 

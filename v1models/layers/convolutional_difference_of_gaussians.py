@@ -29,9 +29,11 @@ class ConvolutionalDifferenceOfGaussians(DifferenceOfGaussians):
     def __post_init__(self):
         super().__post_init__()
         require(
-            min(self.width, self.stride, self.dilation) >= 1,
-            "ConvolutionalDifferenceOfGaussians: width, stride and dilation are at least 1.",
+            min(self.width, self.stride, self.dilation) >= 1 and self.width == int(self.width),
+            "ConvolutionalDifferenceOfGaussians: width, stride and dilation are whole numbers of at least 1.",
         )
+        # A number from the command line may be a float.
+        object.__setattr__(self, "width", int(self.width))
 
     def filter_size(self, input_shape: Shape) -> tuple[int, int]:
         rows, columns = input_shape[:2]
