@@ -12,6 +12,7 @@ Accelerators use XLA's convolution. Both compute the same sums in another order.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 FEW_CHANNELS = 8
@@ -56,12 +57,28 @@ def convolve(
     def right(array, v):
         return array[..., v * dilation : v * dilation + (columns - 1) * strides[1] + 1 : strides[1], :]
 
+    # Of a kernel that is wider than its input most places meet the padding alone and add nothing.
+    tall, wide = (
+        _meeting(count, size, before, stride, dilation, length)
+        for count, size, (before, _), stride, length in zip(
+            kernel.shape[:2], activity.shape[1:3], pads, strides, (rows, columns), strict=True
+        )
+    )
     if channels >= FEW_CHANNELS:
-        return sum(right(down(u), v) @ kernel[u, v] for u in range(height) for v in range(width))
+        return sum(right(down(u), v) @ kernel[u, v] for u in tall for v in wide)
+    if (len(tall), len(wide)) != (height, width):
+        kernel = kernel[np.array(tall)][:, np.array(wide)]
     # Rows first, then columns: h + w slices to compile in place of h · w.
-    stacked = jnp.stack([down(u) for u in range(height)])
-    places = jnp.stack([right(stacked, v) for v in range(width)])
+    stacked = jnp.stack([down(u) for u in tall])
+    places = jnp.stack([right(stacked, v) for v in wide])
     return jnp.einsum("vubijc,uvcn->bijn", places, kernel)
+
+
+def _meeting(count, size, before, stride, dilation, length):
+    """Places 0 ≤ u < count of a kernel with 0 ≤ i stride + u dilation − before < size for an output i < length."""
+    return [
+        u for u in range(count) if any(0 <= i * stride + u * dilation - before < size for i in range(length))
+    ]
 
 
 def max_pool(activity: jax.Array, side: int) -> jax.Array:

@@ -18,6 +18,7 @@ from v1models.convolution import convolve, max_pool
         ((5, 5), (2, 2), 1, "VALID"),
         ((3, 3), (1, 1), 2, "VALID"),
         ((1, 7), (1, 4), 1, "SAME"),
+        ((21, 2), (12, 4), 1, "SAME"),
     ],
 )
 def test_products_are_the_convolution(kernel, strides, dilation, padding):
