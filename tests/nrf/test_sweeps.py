@@ -1,0 +1,69 @@
+"""Sweeps of fields: what is reported over runs and seeds, and real ones from the command line."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nrf import sweeps
+from runtime.config import load_config, save_config
+from runtime.metrics import MetricsWriter
+from runtime.sweeps import FAILED, FINISHED, _write, expand
+from tests.conftest import REPOSITORY
+
+GRID = "sweep.grid=(('train.lr',(1e-3,2e-3)),('seed',(0,1)))"
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A folder as a sweep leaves it, one of its four runs failed; gaps are 100 lr + seed at the last update."""
+    folder = tmp_path_factory.mktemp("sweep")
+    states = {}
+    for run in expand(load_config(str(REPOSITORY / "tests/nrf/tiny.py"), [GRID])):
+        failed = run.name == "lr=0.002_seed=1"
+        states[run.name] = {"name": run.name, "state": FAILED if failed else FINISHED, "reason": ""}
+        save_config(run.config, folder / run.name)
+        with MetricsWriter(folder / run.name) as writer:
+            for step in (1, 2):
+                gap = 100 * run.config.train.lr + run.config.seed
+                writer.write(step, {"energy/gap": gap if step == 2 else 0.0, "loss": -gap})
+    _write(folder, states, ())
+    return folder
+
+
+def test_runs_and_seeds_side_by_side(swept):
+    paths = sweeps.report(swept)
+    assert [path.name for path in paths] == ["sweep.csv", "sweep_settings.csv", "sweep.png"]
+    table = pd.read_csv(paths[0])
+    assert list(table.columns) == ["run", "seed", "train.lr", "state", "update", "energy/gap", "loss"]
+    np.testing.assert_allclose(table["energy/gap"], 100 * table["train.lr"] + table["seed"])
+    assert list(table["update"]) == [2] * 4 and list(table["state"]).count("failed") == 1
+    settings = pd.read_csv(paths[1])
+    assert list(settings["train.lr"]) == [1e-3, 2e-3] and list(settings["runs"]) == [2, 1]
+    # A failed run counts for nothing, and one seed has no spread.
+    np.testing.assert_allclose(settings["energy/gap mean"], [0.1 + 0.5, 0.2])
+    np.testing.assert_allclose(settings["energy/gap sd"], [np.sqrt(0.5), np.nan])
+    assert paths[2].stat().st_size > 5000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["local", "dask"])
+def test_a_sweep_from_the_command_line(executor, tmp_path):
+    command = [sys.executable, "launch.py", "--config=tests/nrf/tiny.py", f"--workdir={tmp_path}", f"--config.{GRID}"]
+    short = ["--config.train.updates=2", "--config.log.images_every=2", f"--executor={executor}"]
+    environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    done = subprocess.run([*command, *short], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(run["state"] == FINISHED for run in json.loads((tmp_path / "sweep.json").read_text())["runs"])
+    table = pd.read_csv(tmp_path / "sweep.csv").set_index("run")
+    assert list(table["update"]) == [2] * 4 and table["energy/gap"].nunique() == 4
+    # The whole is not done twice, and later stages take its runs one by one.
+    again = subprocess.run([*command, *short, "--stages=train,visualise"], cwd=REPOSITORY, env=environment,
+                           capture_output=True, text=True)  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    pictures = {path.parent.parent.name for path in tmp_path.rglob("visualise_standard.png")}
+    assert pictures == set(table.index)
