@@ -7,35 +7,41 @@ is the sampler's.
 """
 
 from nrf.architecture import Architecture, get_architecture
+from runtime.sweeps import expand, is_sweep
 
 
 def describe(config):
-    """One record for the one run of a config, with some entries for people.
+    """A record for each run of a config, one or those of its sweep, with some entries for people.
 
-    Raises ConfigError for an architecture that cannot be.
+    Raises:
+        ConfigError: an architecture that cannot be, or a malformed sweep.
     """
+    if is_sweep(config):
+        return [_describe(run.name, run.config) for run in expand(config)]
+    return [_describe(0, config)]
+
+
+def _describe(name, config):
     architecture = (
         Architecture.from_lists("config.model.architecture", **dict(config.model.architecture.items()))
         if config.model.named is None
         else get_architecture(config.model.named)
     )
-    return [
-        {
-            "run": 0,
-            "layers": [_layer(index, layer, config) for index, layer in enumerate(architecture.layers)],
-            "learning_rate": config.train.lr,
-            "batch": config.train.batch,
-            "epochs": config.train.updates,
-            "log_every": config.log.every,
-            "seeds": [config.seed],
-            "noise": config.sampler.name,
-            "regions": [],
-            "inputs": config.data.name,
-            "bias": "uniform",
-            "counted in": "updates (epochs, log every)",
-            "architecture": config.model.named,
-        }
-    ]
+    return {
+        "run": name,
+        "layers": [_layer(index, layer, config) for index, layer in enumerate(architecture.layers)],
+        "learning_rate": config.train.lr,
+        "batch": config.train.batch,
+        "epochs": config.train.updates,
+        "log_every": config.log.every,
+        "seeds": [config.seed],
+        "noise": config.sampler.name,
+        "regions": [],
+        "inputs": config.data.name,
+        "bias": "uniform",
+        "counted in": "updates (epochs, log every)",
+        "architecture": config.model.named,
+    }
 
 
 def _layer(index, layer, config):

@@ -1,4 +1,4 @@
-"""The thesis preset from training to report, on a field cut down to seconds: sampler, schedule and stages as published."""
+"""The thesis preset from training to report, on a field cut down to seconds: sampler and stages as published."""
 
 import os
 import subprocess

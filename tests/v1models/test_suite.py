@@ -310,6 +310,9 @@ def test_a_field_is_described_too():
     record = json.loads(as_json(of_a_field(load_config(str(REPOSITORY / "configs/nrflv.py:thesis")))))
     assert tuple(record) == KEYS and record["batch"] == 128 and record["epochs"] == 47500
     assert record["layers"][0]["size"] == 3 * 32 * 32 and record["layers"][0]["kind"] == "image"
+    swept = load_config(str(REPOSITORY / "configs/nrflv.py"), ["sweep.grid=(('train.lr',(1e-3,2e-3)),('seed',(0,1)))"])
+    found = [(record["run"], record["learning_rate"], record["seeds"]) for record in of_a_field(swept)]
+    assert found[:2] == [("lr=0.001_seed=0", 1e-3, [0]), ("lr=0.001_seed=1", 1e-3, [1])] and len(found) == 4
 
 
 def config_of(name, preset=""):
