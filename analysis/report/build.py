@@ -198,14 +198,20 @@ def _movie(results: Results, missing: dict[str, str]) -> list[Part]:
     except Missing as reason:
         missing["movie"] = str(reason)
         return [_missing(f"Not shown: {reason}.")]
-    path = results.folder / FIGURES / "movie.gif"
-    figures_maps.write_movie(arrays["frames"], arrays["steps"], results.periods, results.scale, path)
-    caption = (
-        f"State of the channels (tiles) in the experiment '{arrays['experiment']}', stimulus "
-        f"{int(arrays['stimulus'])}, each channel scaled to its own range. The bar below shows the time and, in orange,"
-        f" when the stimulus is on ({results.scale.origin})."
-    )
-    return [_picture_file(path, caption, results.run, 640)]
+    movies = {int(arrays["stimulus"]): arrays["frames"]}
+    if "other_frames" in arrays:
+        movies |= dict(zip(arrays["other_stimuli"].tolist(), arrays["other_frames"], strict=True))
+    shown = []
+    for stimulus, frames in movies.items():
+        path = results.folder / FIGURES / (f"movie_stimulus{stimulus}.gif" if shown else "movie.gif")
+        figures_maps.write_movie(frames, arrays["steps"], results.periods, results.scale, path)
+        caption = (
+            f"State of the channels (tiles) in the experiment '{arrays['experiment']}', stimulus {stimulus}, each "
+            "channel scaled to its own range. The bar below shows the time and, in orange, when the stimulus is on "
+            f"({results.scale.origin})."
+        )
+        shown.append(_picture_file(path, caption, results.run, 640))
+    return shown
 
 
 def _diagnostics(results: Results, missing: dict[str, str]) -> list[Part]:

@@ -132,7 +132,7 @@ def find_oscillations(run: Run) -> Outcome:
 
 
 def make_movie(run: Run) -> Outcome:
-    """Frames of the filmed stimulus with the highest contrast, each channel scaled to 0 … 255."""
+    """Frames of the filmed stimuli, that with the highest contrast first, each channel scaled to 0 … 255."""
     candidates = [name for name in (PRIMARY, *run.names) if name in run.names]
     for name in candidates:
         experiment = run.open(name)
@@ -141,8 +141,13 @@ def make_movie(run: Run) -> Outcome:
     else:
         raise NotTestable("no stimulus was filmed; set config.record.movie to 1 or more")
     strength = np.asarray(experiment.table.get("contrast", np.zeros(experiment.stimuli)))
-    stimulus = max(experiment.filmed, key=lambda row: strength[row])
-    states = experiment.source.frames(stimulus, experiment.movie_every)
-    frames = np.stack([activity.movie_frames(states[..., c]) for c in range(experiment.channels)], axis=-1)
-    steps = np.arange(len(frames)) * experiment.movie_every
-    return Outcome({"frames": frames, "steps": steps, "stimulus": np.asarray(stimulus), "experiment": np.asarray(name)})
+    stimuli = sorted(experiment.filmed, key=lambda row: -strength[row])
+    movies = []
+    for stimulus in stimuli:
+        states = experiment.source.frames(stimulus, experiment.movie_every)
+        movies.append(np.stack([activity.movie_frames(states[..., c]) for c in range(experiment.channels)], axis=-1))
+    arrays = {"frames": movies[0], "stimulus": np.asarray(stimuli[0]), "experiment": np.asarray(name)}
+    arrays["steps"] = np.arange(len(movies[0])) * experiment.movie_every
+    if len(movies) > 1:
+        arrays |= {"other_frames": np.stack(movies[1:]), "other_stimuli": np.asarray(stimuli[1:])}
+    return Outcome(arrays)

@@ -284,7 +284,8 @@ def fabricate(
     steps = np.linspace(0, PERIODS.total - 1, movie).astype(int)
     states = rng.standard_normal((movie, size, size, channels))
     frames = np.stack([activity.movie_frames(states[..., c]) for c in range(channels)], axis=-1)
-    common = {"stimulus": np.asarray(0), "experiment": np.asarray("contrast_and_angle")}
+    others = {"other_frames": frames[None, ::-1], "other_stimuli": np.asarray([1])}
+    common = {"stimulus": np.asarray(0), "experiment": np.asarray("contrast_and_angle"), **others}
     store.write("movie", {"frames": frames, "steps": steps, **common})
     skipped = {} if channels > 1 else {"synchrony_overlapping": "the layer has one channel, so that there are no pairs"}
     scale = TimeScale()

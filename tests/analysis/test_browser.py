@@ -56,7 +56,7 @@ def test_report_is_laid_out_well_in_a_browser(run, tmp_path, width):
     found = laid_out(page, tmp_path, width)
     assert found["width"] == width and found["needed"] <= width  # no scrolling sideways
     figures = sorted((run / "analysis/layer1/figures").glob("*.png"))
-    assert len(found["images"]) == len(figures) + 1 > 20  # and the movie
+    assert len(found["images"]) == len(figures) + 2 > 20  # and two movies
     for there, left, top, right, bottom, alt in found["images"]:
         assert there, f"{alt} is not a picture"
         assert left >= 0 and right <= width and right - left > 150 and bottom - top > 40, alt

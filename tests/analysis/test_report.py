@@ -71,8 +71,8 @@ def test_every_figure_is_there_with_its_caption(run):
     figures = sorted(path.stem for path in (run / "analysis/layer1/figures").glob("*.png"))
     assert {path.stem for path in (run / "analysis/layer1/figures").glob("*.svg")} == set(figures)
     text = text_of(run)
-    assert text.count("data:image/png") == len(figures) and text.count("data:image/gif") == 1
-    assert text.count("<figcaption>") == len(figures) + 1
+    assert text.count("data:image/png") == len(figures) and text.count("data:image/gif") == 2
+    assert text.count("<figcaption>") == len(figures) + 2
     said = words(text)
     # The first words of every caption, up to what is filled in.
     assert all(caption.split("{")[0][:60] in said for caption, _ in CAPTIONS.values())
