@@ -20,7 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from ml_collections.config_dict import FieldReference
 
-from runtime.config import select_preset
+from runtime.config import ConfigError, did_you_mean, select_preset
 from runtime.fields import optional, per_layer
 from v1models.layers import KINDS
 from v1models.penalties import FAMILIES
@@ -130,6 +130,8 @@ def layer(kind: str, **options) -> ConfigDict:
 
     features: outputs; or fraction: of the number of neurons.  Options and penalties: v1models/layers/.
     """
+    if kind not in KINDS:
+        raise ConfigError(f"there is no kind of layer {kind!r}{did_you_mean(kind, KINDS)}")
     group = ConfigDict({"kind": kind})
     penalties = options.pop("penalties", {})
     for field in dataclasses.fields(KINDS[kind].layer):
@@ -143,6 +145,9 @@ def layer(kind: str, **options) -> ConfigDict:
             group[field.name] = per_layer(options.pop(field.name))
         else:
             group[field.name] = field.default
+    for name in options:
+        if name not in group:
+            raise ConfigError(f"a layer of kind {kind} has no option {name!r}{did_you_mean(name, group)}")
     group.lock()
     group.update(options)
     known = FAMILIES[KINDS[kind].layer.penalty_family]

@@ -131,3 +131,22 @@ def test_rates_of_the_real_recording_fall_to_zero_with_the_last_update(shared):
     for name, config in scored.items():
         assert config.alternatives[name] == chosen[name].alternatives[name]
         assert config.fit.epochs == chosen[name].fit.epochs
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('layer("Factorised", fraction=1.0)', "did you mean 'Factorized'"),
+        ('layer("Dense", fraction=1.0, bias_initialiser="zeros")', "did you mean 'bias_initializer'"),
+    ],
+)
+def test_a_config_of_ones_own_with_earlier_names_is_told_the_new_ones(line, sentence, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from configs.v1.suite import base, layer, set_layers\n\n\ndef get_config():\n"
+        f"    config = base()\n    set_layers(config, {line})\n    return config\n"
+    )
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(str(path))
+    with pytest.raises(ConfigError, match="did you mean 'optimization'"):
+        load_config(str(REPOSITORY / "configs/v1/bl4.py"), ["optimisation.learning_rate=0.1"])

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from v1models import metrics, saved
+import v1models
+from v1models import metrics, runs, saved
 from v1models.data import NORMALIZATIONS, normalize
 from v1models.layers import Dense
 from v1models.network import Network
@@ -59,6 +60,10 @@ def test_tables_are_labelled_and_agree(fitted):
     ceilings = saved.ceiling_table(prediction, raw.trials)
     np.testing.assert_allclose(ceilings["correlation"], result.correlations[0], atol=1e-4)
     np.testing.assert_allclose(ceilings["oracle_correlation"], metrics.oracle_correlation(raw.trials))
+
+
+def test_the_names_under_which_a_model_is_loaded(fitted):
+    assert v1models.load is saved.load is runs.load
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
