@@ -36,7 +36,11 @@ STAGES = {
         "score": nrf_stages.score,
     },
     "v1models": {"train": v1_stages.fit, "report": analysis_stages.report},
-    "known": {"record": nrf_stages.record_known, "analyse": analysis_stages.analyse},
+    "known": {
+        "record": nrf_stages.record_known,
+        "analyse": analysis_stages.analyse,
+        "report": analysis_stages.report_again,
+    },
     "leaderboard": {"train": v1_stages.compare, "report": analysis_stages.show},
     "figures": {"report": analysis_stages.figures},
 }

@@ -120,15 +120,17 @@ def trials_from_arrays(arrays: Mapping[str, np.ndarray]) -> Trials:
     signals = signals[:, :, varies].astype(np.float64)
     signals -= signals.mean(axis=(0, 1))
     momentum = None if momentum is None else momentum[:, :, varies]
-    return Trials(signals, onset, offset, contrast, sample_ms, _groups(arrays, contrast), momentum)
+    return Trials(signals, onset, offset, contrast, sample_ms, _groups(arrays, contrast, varies.size), momentum)
 
 
-def _groups(arrays: Mapping[str, np.ndarray], contrast: np.ndarray) -> np.ndarray | None:
+def _groups(arrays: Mapping[str, np.ndarray], contrast: np.ndarray, channels: int) -> np.ndarray | None:
     """Trials that were shown the same, by angle and place; None where too few are to be repeats of each other."""
     columns = [contrast]
     for name in ("angle", "place"):
         if name in arrays:
             values = _numbers(arrays, name)
+            if values.ndim == 1 and len(values) == channels != len(contrast):
+                continue  # what the channels prefer: it says nothing of repeats
             if values.ndim < 1 or len(values) != len(contrast):
                 raise ConfigError(
                     f"{name} has shape {values.shape}; its first dimension must be the {len(contrast)} trials"

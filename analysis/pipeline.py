@@ -72,6 +72,25 @@ def analyse(config, workdir: str | pathlib.Path) -> pathlib.Path:
     return write_report(folder, layer)
 
 
+def draw_report(config, workdir: str | pathlib.Path) -> pathlib.Path:
+    """Draw the report of what was analysed, without analysing anything; returns its path.
+
+    Args:
+        config: whole config of the run; `analyse.layer` says which layer, None for the first one analysed.
+        workdir: run folder with an analysis.
+
+    Raises:
+        ConfigError: nothing was analysed there.
+    """
+    folder, layer = pathlib.Path(workdir), config.analyse.layer
+    if layer is None:
+        analysed = sorted(int(path.name.removeprefix("layer")) for path in (folder / RESULTS).glob("layer[0-9]*"))
+        if not analysed:
+            raise ConfigError(f"{folder} holds no analysis; run the stage 'analyse' there first")
+        layer = analysed[0]
+    return write_report(folder, layer)
+
+
 def read_options(config) -> Options:
     """Options of config.analyse; ConfigError names a field that cannot be used."""
     group = config.analyse

@@ -10,6 +10,13 @@ def analyse(config, workdir, flags) -> None:
     print(f"report in {run(config, workdir)}")
 
 
+def report_again(config, workdir, flags) -> None:
+    """Draw the report of an analysed run again."""
+    from analysis.pipeline import draw_report as run
+
+    print(f"report in {run(config, workdir)}")
+
+
 def report(config, workdir, flags) -> None:
     """Tables, figures and a page of fitted models."""
     from analysis.fits.runs import write_report

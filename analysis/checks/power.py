@@ -28,6 +28,8 @@ from analysis.original import responses as original
 from recordings.periods import Periods
 
 OPPOSITE = {PRESENT: ABSENT, ABSENT: PRESENT}
+COLUMNS = ("mechanism", "check", "truth", *VERDICTS, "wrong")
+HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 SPINS = (0.0, 0.1, 0.35)  # radian a sample of the faster chain: ratios of about 1, 3 and 23
 
 
@@ -81,14 +83,10 @@ def speed_rates(recordings: int, trials: int, seed: int = 0) -> list[Rate]:
     return found
 
 
-def table(found: Iterable[Rate]) -> str:
-    """The rates as Markdown."""
-    lines = ["| mechanism | check | truth | present | absent | undecided | not tested | wrong |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
-    for rate in found:
-        shares = " | ".join(f"{count / max(sum(rate.counts), 1):.0%}" for count in (*rate.counts, rate.wrong))
-        lines.append(f"| {rate.mechanism} | {NAMES[rate.check]} | {rate.truth} | {shares} |")
-    return "\n".join(lines)
+def row(rate: Rate) -> str:
+    """A rate as a row of the Markdown table that `HEAD` begins."""
+    shares = " | ".join(f"{count / max(sum(rate.counts), 1):.0%}" for count in (*rate.counts, rate.wrong))
+    return f"| {rate.mechanism} | {NAMES[rate.check]} | {rate.truth} | {shares} |"
 
 
 def decided_by_trials(names: Iterable[str], trials: Iterable[int], recordings: int, channels: int, seed: int) -> str:
@@ -135,11 +133,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args(arguments)
-    found = [
-        rate for name in MECHANISMS for rate in rates(name, flags.recordings, flags.trials, flags.channels, flags.seed)
-    ]
-    print(table([*found, *speed_rates(flags.recordings, flags.trials, flags.seed)]), flush=True)
-    fewer = max(flags.recordings // 4, 1)
+    print(HEAD)
+    for name in MECHANISMS:
+        found = rates(name, flags.recordings, flags.trials, flags.channels, flags.seed)
+        print("\n".join(map(row, found)), flush=True)
+    print("\n".join(map(row, speed_rates(flags.recordings, flags.trials, flags.seed))), flush=True)
+    fewer = max(flags.recordings // 5, 1)
     counts = [flags.trials // 4, flags.trials // 2, flags.trials, flags.trials * 2]
     print("\n" + decided_by_trials(MECHANISMS, counts, fewer, flags.channels, flags.seed + 1), flush=True)
     print("\nSilent neurons with autocorrelated noise called active:")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from analysis.checks.overshoot import overshoot_grows
 from analysis.checks.quenching import variability_quenched
@@ -15,7 +14,7 @@ from analysis.checks.resonance import resonance_rises
 from analysis.checks.speed import faster_than_reference
 from analysis.checks.synchrony import synchrony
 from analysis.checks.trials import Trials
-from analysis.checks.verdict import ABSENT, NOT_TESTED, PRESENT, UNDECIDED, Verdict, not_tested
+from analysis.checks.verdict import Verdict, not_tested
 
 # What each check would find in cortex, and where that was reported.
 EXPECTED = {
@@ -111,37 +110,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (count - place) * p_values[number]))
         result[number] = largest
     return result.tolist()
-
-
-def over_networks(check: str, verdicts: Sequence[Verdict], thresholds: Mapping[str, tuple[float, bool]]) -> Verdict:
-    """One verdict for several trained networks, which are then the units: a t-interval of their statistics.
-
-    Args:
-        check: name.
-        verdicts: one a network.
-        thresholds: for each unit of measurement the threshold and whether the effect lies above it.
-
-    Returns:
-        Present or absent if the interval over networks excludes the threshold, undecided otherwise; with fewer than
-        three networks, or with statistics in different units, a count of the verdicts and nothing else.
-    """
-    tested = [each for each in verdicts if each.verdict != NOT_TESTED and each.found is not None]
-    words = ", ".join(
-        f"{word} in {sum(each.verdict == word for each in verdicts)}" for word in (PRESENT, ABSENT, UNDECIDED)
-    )
-    words += f" of {len(verdicts)} networks"
-    units = {each.unit for each in tested}
-    if len(tested) < 3 or len(units) != 1:
-        alike = {each.verdict for each in tested}
-        word = alike.pop() if len(alike) == 1 and len(tested) >= 3 else (UNDECIDED if tested else NOT_TESTED)
-        return Verdict(check, word, None, None, None, units.pop() if len(units) == 1 else "", words)
-    values = np.array([each.found for each in tested])
-    unit = units.pop()
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    found, low, high = float(values.mean()), float(values.mean() - half), float(values.mean() + half)
-    threshold, above = thresholds[unit]
-    if low > threshold or high < threshold:
-        word = PRESENT if (low > threshold) == above else ABSENT
-    else:
-        word = UNDECIDED
-    return Verdict(check, word, found, low, high, unit, words)

@@ -28,7 +28,7 @@ from nrf.known import mixture as gsm
 from nrf.samplers import Sampler, make_sampler
 from recordings import names
 from recordings.format import Array, Schema
-from recordings.names import FIXED_SCALE, FULL, LANGEVIN, TRIALS
+from recordings.names import FIXED_SCALE, FULL, GRADIENT, LANGEVIN, MOMENTUM, STATE, TRIALS
 from recordings.periods import Periods
 from recordings.reading import recording_folder
 from recordings.writing import Writer
@@ -105,13 +105,13 @@ def make_systems(config: ConfigDict, model: gsm.Mixture) -> list[System]:
     known, step = config.known, STABILITY / gsm.largest_curvature(model)
     inertial = make_sampler("underdamped", step_size=known.step_size, friction=known.friction, temperature=1.0)
     overdamped = make_sampler("langevin", step_size=step, temperature=1.0)
-    systems = [System(TRIALS, known.scale, inertial, ("state", "momentum", "gradient"), None)]
+    systems = [System(TRIALS, known.scale, inertial, (STATE, MOMENTUM, GRADIENT), None)]
     if LANGEVIN in known.controls:
         about = {"name": LANGEVIN, "change": "overdamped Langevin dynamics of the same energy", "step_size": step}
-        systems.append(System(names.of_control(TRIALS, LANGEVIN), known.scale, overdamped, ("state",), about))
+        systems.append(System(names.of_control(TRIALS, LANGEVIN), known.scale, overdamped, (STATE,), about))
     if FIXED_SCALE in known.controls:
         about = {"name": FIXED_SCALE, "change": f"the scale z held at its value for contrast {known.fixed_at}"}
-        systems.append(System(names.of_control(TRIALS, FIXED_SCALE), "fixed", inertial, ("state",), about))
+        systems.append(System(names.of_control(TRIALS, FIXED_SCALE), "fixed", inertial, (STATE,), about))
     return systems
 
 
@@ -196,8 +196,9 @@ def make_run(config: ConfigDict, system: System, model: gsm.Mixture, periods: Pe
             on = (time >= periods.onset) & (time < periods.offset)
             shown = jax.tree.map(lambda lit, dark: jnp.where(on, lit, dark), screen, blank)
             state, info = sampler.step(jax.random.fold_in(steps, time), state, gsm.make_gradient_fn(energy, shown))
-            found = {"state": state.position[0], "momentum": state.momentum[0], "gradient": info.gradient[0]}
-            return state, {name: found[name].astype(known.dtype) for name in system.variables}
+            # Of what is not asked for, a sampler may have nothing.
+            source = {STATE: lambda: state.position, MOMENTUM: lambda: state.momentum, GRADIENT: lambda: info.gradient}
+            return state, {name: source[name]()[0].astype(known.dtype) for name in system.variables}
 
         return jax.lax.scan(advance, state, jnp.arange(periods.total))[1]
 

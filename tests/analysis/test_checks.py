@@ -1,10 +1,24 @@
 """The checks answer rightly on mechanisms whose answers are known, and their estimators find what was put in."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import signal
 
-from analysis.checks import collinear, mechanisms, phase, power, quenching, resampling, speed, synchrony, table, whittle
+from analysis.checks import (
+    collinear,
+    mechanisms,
+    networks,
+    phase,
+    power,
+    quenching,
+    resampling,
+    speed,
+    synchrony,
+    table,
+    whittle,
+)
 from analysis.checks.mechanisms import MECHANISMS, make_trials
 from analysis.checks.overshoot import held_out_peak, overshoot_grows
 from analysis.checks.resonance import resonance_rises
@@ -192,17 +206,43 @@ def test_differences_are_corrected_for_their_number():
     assert found["a"].corrected < 0.05 < found["b"].corrected
 
 
-def test_networks_are_the_units_where_several_were_trained():
-    def row(found, verdict=PRESENT, unit="ratio"):
-        return Verdict("variability_quenched", verdict, found, found - 0.01, found + 0.01, unit, "")
+def network(found, verdict=PRESENT, check="variability_quenched", unit="ratio", **details):
+    return {"check": check, "verdict": verdict, "found": found, "unit": unit, "details": details}
 
-    limits = {"ratio": (0.9, False)}
-    alike = table.over_networks("variability_quenched", [row(0.6), row(0.65), row(0.62)], limits)
-    assert alike.verdict == PRESENT and alike.reason.startswith("present in 3,") and alike.high < 0.9
+
+def test_networks_are_the_units_where_several_were_trained():
+    alike = networks.over_networks("variability_quenched", [network(0.6), network(0.65), network(0.62)])
+    assert alike.verdict == PRESENT and alike.reason.startswith("alone present in 3,") and alike.high < 0.9
     # Each network is certain of itself, and they differ: nothing is known of the next one.
-    spread = table.over_networks("variability_quenched", [row(0.3), row(1.5, ABSENT), row(0.8)], limits)
-    assert spread.verdict == UNDECIDED
-    assert table.over_networks("variability_quenched", [row(0.6)], limits).verdict == UNDECIDED
+    spread = networks.over_networks("variability_quenched", [network(0.3), network(1.3, ABSENT), network(0.8)])
+    assert spread.verdict == UNDECIDED and "more networks would decide" in spread.reason
+    assert networks.over_networks("variability_quenched", [network(0.6)]).verdict == UNDECIDED
+    flat = [network(q, ABSENT, "resonance_rises", "Q") for q in (0.2, 0.3, 0.4)]
+    assert networks.over_networks("resonance_rises", flat).verdict == ABSENT
+    rising = [network(20.0, PRESENT, "resonance_rises", "Hz", relative_rise=[r, 0, 0]) for r in (0.4, 0.5, 0.6)]
+    apart = networks.between_networks("resonance_rises", rising, flat)
+    assert apart.verdict == PRESENT and apart.found == pytest.approx(0.5) and apart.low > 0
+    assert networks.between_networks("resonance_rises", rising[:2], flat).verdict == NOT_TESTED
+    # The number of networks that is named does decide.
+    values = np.array([1.0, 1.4, 1.2, 0.8])
+    needed = 4 + networks.networks_needed(values, 0.9)
+    assert networks.student(np.resize(values, needed))[1] > 0.88
+
+
+def test_verdicts_of_runs_are_read_and_compared(tmp_path, capsys):
+    for number, found in enumerate((0.5, 0.6, 0.55)):
+        folder = tmp_path / f"run{number}" / "analysis" / "layer1"
+        folder.mkdir(parents=True)
+        (folder / "checks.json").write_text(json.dumps([network(found)]))
+    runs = [str(tmp_path / f"run{number}") for number in range(3)]
+    networks.main([*runs, "--against", *runs])
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    quenched = [row for row in rows if row["check"] == "variability_quenched"]
+    assert [row["verdict"] for row in quenched] == ["present", "undecided"] and quenched[1]["found"] == 0
+    assert {row["verdict"] for row in rows if row["check"] == "synchrony"} == {"not tested"}
+    with pytest.raises(SystemExit):
+        networks.main([str(tmp_path / "other")])
+    assert "holds no verdicts; run the stage 'analyse'" in capsys.readouterr().err
 
 
 def test_residuals_keep_the_variance():
@@ -251,8 +291,8 @@ def test_rates_count_the_answers():
         MECHANISMS["walls"].truth
     )
     assert power.Rate("m", "synchrony", ABSENT, (1, 5, 3, 1)).wrong == 1
-    assert "| m | channels share a rhythm | absent | 10% | 50% | 30% | 10% | 10% |" in power.table(
-        [power.Rate("m", "synchrony", ABSENT, (1, 5, 3, 1))]
+    assert "| m | channels share a rhythm | absent | 10% | 50% | 30% | 10% | 10% |" in power.row(
+        power.Rate("m", "synchrony", ABSENT, (1, 5, 3, 1))
     )
     silent = power.activity_false_positives(neurons=60, periods=power.Periods(20, 200, 200, 100))
     assert silent["today's, p < 0.05"] < silent["the original's, p < 0.05"]

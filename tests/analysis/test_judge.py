@@ -32,7 +32,7 @@ def run(tmp_path, capsys, arrays, *flags):
 
 def test_one_line_a_check_and_a_page(tmp_path, capsys, arrays):
     np.savez(tmp_path / "other.npz", **arrays)
-    more = {"momentum": 0 * arrays["signals"], "angle": np.ones(50), "place": np.ones((50, 2))}
+    more = {"momentum": 0 * arrays["signals"], "angle": np.ones(3), "place": np.ones((50, 2))}
     flags = ("--reference", tmp_path / "other.npz", "--html", tmp_path / "out.html")
     found = run(tmp_path, capsys, arrays | more, *flags)
     assert list(found) == [

@@ -12,7 +12,7 @@ from analysis.steps import trials as steps
 from nrf.known import recording
 from recordings.names import KNOWN, TRIALS
 from recordings.periods import TimeScale
-from runtime.config import load_config
+from runtime.config import ConfigError, load_config
 
 SMALL = (
     "known.trials=10", "known.contrasts=0.0,0.5,1.0,1.25", "known.burn_in=30", "known.blank=120", "known.stimulus=200",
@@ -85,6 +85,8 @@ def test_recordings_that_cannot_be_judged_say_why(small, tmp_path):
         "configs/known.py", [*SMALL, "known.contrasts=0.0", "known.controls=langevin", "known.trials=4"]
     )
     recording.record(config, tmp_path)
+    with pytest.raises(ConfigError, match="holds no analysis; run the stage 'analyse' there first"):
+        pipeline.draw_report(config, tmp_path)
     with pytest.raises(NotTestable, match="has no contrast above 0; at least 4 trials are needed"):
         steps.trials_of(open_experiment(tmp_path, TRIALS), TimeScale())
 
