@@ -26,8 +26,12 @@ NO_SHARED = "no folder of reference data beside the repository (../shared)"
 
 # JAX reads its environment once, when first imported: pytest loads this file before any test module.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-QUICK_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=1 {QUICK_COMPILE}"
+os.environ["XLA_FLAGS"] = " ".join((
+    "--xla_force_host_platform_device_count=1",
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+))  # fmt: skip
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")

@@ -1,13 +1,9 @@
 """A recorded run: a small untrained model that was shown small versions of all stimulus sets."""
 
-import functools
 import pathlib
 
-import jax
-import pytest
-
 from nrf import experiments
-from tests.nrf.trained_run import QUICK, make_run, tiny_config
+from tests.nrf.trained_run import make_run, tiny_config
 
 RECORD = {
     "experiments": (
@@ -30,7 +26,5 @@ def make_recorded_run(folder: pathlib.Path, **changes):
     """Write a run folder with recordings; `changes` are fields of config.record.  Returns the config."""
     config = tiny_config(record={**RECORD, **changes})
     make_run(folder, config)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=QUICK))
-        experiments.record(config, folder)
+    experiments.record(config, folder)
     return config

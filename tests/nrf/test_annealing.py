@@ -1,6 +1,5 @@
 """Annealed importance sampling: normalizers that are known, and those of a field small enough to integrate."""
 
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +8,8 @@ import pytest
 from scipy.special import log_ndtr, logsumexp
 
 from nrf.score import annealing as ais
-from tests.nrf.trained_run import QUICK
 
 INF = float("inf")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=QUICK))
 
 
 def gaussian_target(arguments, position):

@@ -1,6 +1,5 @@
 """Controls differ from the experiment by what they say and by nothing else."""
 
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +11,12 @@ from nrf.trained import read_trained
 from recordings.format import RecordingError
 from recordings.reading import open_recording
 from runtime.config import ConfigError, RunError
-from tests.nrf.trained_run import QUICK, make_run, tiny_config
+from tests.nrf.trained_run import make_run, tiny_config
 
 NAME = "contrast_and_angle"
-compiled = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 def tune_cheaply(patch):
-    patch.setattr(jax, "jit", compiled)
     patch.setattr(controls, "CHAINS", 4)
     patch.setattr(controls, "STEPS", 150)
     patch.setattr(controls, "FACTORS", (0.25, 1.0, 4.0, 16.0, 64.0))
@@ -148,7 +145,7 @@ def moments_of(trained, images, name, options, steps=4000):
     sampler = make_sampler(name, **options)
     states = (jnp.asarray(images), *uniform_states(jax.random.key(0), trained.model, len(images))[1:])
 
-    @compiled
+    @jax.jit
     def run(key, weights):
         gradient_fn = make_gradient_fn(trained.model, weights, states[0])
 

@@ -9,7 +9,6 @@ from jax import lax
 
 from nrf import convolution as conv
 from nrf.spectral import forward_transform, inverse_transform
-from tests.quick import compiled
 
 # size, kernel, pads, resize target: same size, cropping, growing, strides 2 and 4, odd shrinks, enlargements.
 SHAPES = [
@@ -65,7 +64,7 @@ def test_forms_equal_the_plain_one(size, kernel, pads, target):
             y = conv.expand(plan, conv.apply(plan, x, conv.prepare(plan, w), b))
         return jnp.sum(weight * jnp.sin(y)), y
 
-    @compiled
+    @jax.jit
     def run_all(x, w, b):
         return {m: jax.grad(run, (1, 2, 3), has_aux=True)(m, x, w, b) for m in ("plain", *plans)}
 
@@ -90,12 +89,12 @@ def test_plans_that_share_a_transform_give_the_same_maps():
     assert shared[0].period == shared[1].period == (11, 11)
     kernels = (w, w[:3, :3])
 
-    @compiled
+    @jax.jit
     def run(x, kernels):
         spectrum = forward_transform(x, shared[1].period)
         return [conv.apply(p, spectrum, conv.prepare(p, k)) for p, k in zip(shared, kernels, strict=True)]
 
-    @compiled
+    @jax.jit
     def expected(x, kernels):
         return [plain(x, k, p.pads, p.target) for p, k in zip(shared, kernels, strict=True)]
 
@@ -105,8 +104,8 @@ def test_plans_that_share_a_transform_give_the_same_maps():
 
 def test_transforms_are_inverse_and_preserve_energy():
     x, _, _ = arrays((6, 7), 3)
-    spectrum = compiled(lambda x: forward_transform(x, (6, 7)))(x)
-    back = compiled(lambda z: inverse_transform(z, (6, 7), range(6), range(7)))(spectrum)
+    spectrum = jax.jit(lambda x: forward_transform(x, (6, 7)))(x)
+    back = jax.jit(lambda z: inverse_transform(z, (6, 7), range(6), range(7)))(spectrum)
     np.testing.assert_allclose(back, x, atol=1e-5)
     # Parseval: frequencies that stand for their conjugate as well count twice.
     twice = np.where(np.isin(np.arange(4), (0, 3)), 1.0, 2.0).repeat(7)
@@ -127,7 +126,7 @@ def test_resize_and_its_gradient_by_hand():
     x = np.arange(5, dtype=np.float32).reshape(5, 1, 1, 1)
     weight = np.array([1, 10, 100], np.float32).reshape(3, 1, 1, 1)
 
-    @compiled
+    @jax.jit
     def run(x):
         gradient = jax.grad(lambda x: jnp.sum(weight * conv.resize(x, (3, 1))))(x)
         return conv.resize(x, (3, 1)), conv.resize(x, (10, 2)), gradient
@@ -152,4 +151,4 @@ def test_double_precision_passes_through(method):
     with jax.enable_x64(True):
         x, w, b = (np.asarray(a, np.float64) for a in arrays((8, 8), 3))
         plan = conv.plan((8, 8), 3, 1, (3, 4), (5, 5), method)
-        assert compiled(lambda x, w, b: conv.apply(plan, x, conv.prepare(plan, w), b))(x, w, b).dtype == jnp.float64
+        assert jax.jit(lambda x, w, b: conv.apply(plan, x, conv.prepare(plan, w), b))(x, w, b).dtype == jnp.float64

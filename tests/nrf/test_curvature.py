@@ -15,7 +15,6 @@ from nrf.phases import make_gradient_fn, uniform_states
 from nrf.predictions import Rest, Signal, curvature_summary, mean_states, predict
 from nrf.samplers import make_sampler
 from tests.nrf.tiny import get_config
-from tests.nrf.trained_run import QUICK
 
 STEP, FRICTION, TEMPERATURE = 0.4, 0.2, 0.5
 
@@ -28,7 +27,7 @@ def field(request):
     architecture = Architecture.from_lists("tiny", **fields)
     model = make_energy(architecture, convolution=request.param)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def make(key):
         weights = model.prepare(model.init(key))
         image, *latents = (0.5 * s for s in uniform_states(key, model, 2))
@@ -52,7 +51,7 @@ def test_products_are_those_of_the_dense_hessian(field):
     np.testing.assert_allclose(hessian, np.swapaxes(hessian, 1, 2), atol=1e-5)
     vector = jax.random.normal(jax.random.key(2), cv.flatten(position).shape)
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def product(position, vector):
         return cv.flatten(cv.hessian_product(gradient_fn, position, cv.unflatten(vector, position)))
 
@@ -73,7 +72,7 @@ def test_geometry_scales_the_hessian_by_steps_and_masses(field):
     channels = tuple(s.shape[-1] for s in position)
     steps, widths = (0.3, 0.1), (0.5, 0.4)
     geometry = cv.make_geometry(channels, steps, FRICTION, TEMPERATURE, "circulant", widths)
-    apply = jax.jit(cv.step_operator(gradient_fn, position, geometry), compiler_options=QUICK)
+    apply = jax.jit(cv.step_operator(gradient_fn, position, geometry))
     probe = jax.random.normal(jax.random.key(4), cv.flatten(position).shape)
     # A v = K^(1/2) h H h K^(1/2) v: the same factor as that between states and the coordinates of the steps.
     scaled = cv.signal_to_steps(cv.unflatten(probe, position), geometry)

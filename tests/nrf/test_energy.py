@@ -13,7 +13,6 @@ from nrf.architecture import Architecture, Input, Kind, Mixing, StateLayer
 from nrf.energy import make_energy, restrict
 from nrf.optimizers import contrastive_loss
 from runtime.config import ConfigError
-from tests.quick import compiled
 
 # Every kind of connection: strides, an odd shrink, enlargements, growing and shrinking kernels, blocks, dense parts.
 MIXED = Architecture.from_lists(
@@ -98,7 +97,7 @@ def evaluated(method):
     """Everything about one batch: (energy, gradient, unit energies, outputs)."""
     model, variables = model_and_variables(method)
 
-    @compiled
+    @jax.jit
     def evaluate(variables, states):
         weights = model.prepare(variables)
         return (
@@ -157,10 +156,10 @@ def test_gradient_against_finite_differences_in_double_precision(method, state_a
     with jax.enable_x64(True):
         variables = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), variables)
         states = tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in draw(2, architecture=SMALL))
-        weights = compiled(model.prepare)(variables)
-        energy, gradient = compiled(model.energy_and_gradient)(weights, states)
+        weights = jax.jit(model.prepare)(variables)
+        energy, gradient = jax.jit(model.energy_and_gradient)(weights, states)
         assert energy.dtype == jnp.float64
-        numbers, step, evaluate = np.random.default_rng(3), 1e-6, compiled(model.energy)
+        numbers, step, evaluate = np.random.default_rng(3), 1e-6, jax.jit(model.energy)
         directions = [numbers.normal(size=s.shape) for s in states]
         # Directions that touch one layer at a time, then all together.
         for chosen in [{0}, {1}, {2}, {0, 1, 2}]:
@@ -184,7 +183,7 @@ def test_parameter_gradient_against_finite_differences_in_double_precision(metho
         def value(params):
             return contrastive_loss(model, {"params": params}, *states, l2=0.1, scale=10.0)[0]
 
-        loss, gradient = compiled(value), compiled(jax.grad(value))(params)
+        loss, gradient = jax.jit(value), jax.jit(jax.grad(value))(params)
         numbers, step = np.random.default_rng(6), 1e-6
         direction = jax.tree.map(lambda p: numbers.normal(size=p.shape), params)
         ends = [
@@ -211,7 +210,7 @@ def test_an_image_changes_curvature_only_where_inputs_mix(mixing):
                 model.unit_energies(model.prepare(variables), full)[0]
             )
 
-        hessian = compiled(jax.hessian(energy))
+        hessian = jax.jit(jax.hessian(energy))
         first, second = (np.asarray(hessian(states[1], c * states[0])) for c in (1.0, 0.2))
     change = np.abs(first - second).max()
     assert (change < 1e-9) if mixing == "separate" else (change > 1e-3)
@@ -224,9 +223,9 @@ def test_gradients_of_mixing_networks_against_finite_differences(mixing):
     with jax.enable_x64(True):
         variables = jax.tree.map(lambda p: jnp.asarray(np.asarray(p), jnp.float64), variables)
         states = tuple(jnp.asarray(np.asarray(s), jnp.float64) for s in draw(2, architecture=architecture))
-        weights = compiled(model.prepare)(variables)
-        _, gradient = compiled(model.energy_and_gradient)(weights, states)
-        numbers, step, evaluate = np.random.default_rng(3), 1e-6, compiled(model.energy)
+        weights = jax.jit(model.prepare)(variables)
+        _, gradient = jax.jit(model.energy_and_gradient)(weights, states)
+        numbers, step, evaluate = np.random.default_rng(3), 1e-6, jax.jit(model.energy)
         directions = [numbers.normal(size=s.shape) for s in states]
         ends = [
             evaluate(weights, tuple(np.asarray(s) + sign * step * d for s, d in zip(states, directions, strict=True)))
@@ -239,7 +238,7 @@ def test_gradients_of_mixing_networks_against_finite_differences(mixing):
 def test_gradient_of_some_layers_is_that_part_of_the_whole():
     model, variables = model_and_variables("direct")
     _, (energy, gradient, *_) = evaluated("direct")
-    chosen = compiled(lambda v, s: model.energy_and_gradient(model.prepare(v), s, (1, 3)))
+    chosen = jax.jit(lambda v, s: model.energy_and_gradient(model.prepare(v), s, (1, 3)))
     part_energy, part = chosen(variables, draw())
     np.testing.assert_allclose(part_energy, energy, rtol=1e-6)
     for a, b in zip(part, (gradient[1], gradient[3]), strict=True):
@@ -249,7 +248,7 @@ def test_gradient_of_some_layers_is_that_part_of_the_whole():
 def test_feed_forward_dynamics_follow_half_of_the_networks():
     model, variables = model_and_variables("direct", True)
     _, (energy, _, _, outputs, _) = evaluated("direct")
-    found_energy, descent = compiled(lambda v, s: model.energy_and_gradient(model.prepare(v), s))(variables, draw())
+    found_energy, descent = jax.jit(lambda v, s: model.energy_and_gradient(model.prepare(v), s))(variables, draw())
     np.testing.assert_allclose(found_energy, energy, rtol=1e-5)
     for i, (s, f) in enumerate(zip(draw(), outputs, strict=True)):
         np.testing.assert_allclose(descent[i], s - 0.5 * f - variables["params"][f"bias_{i}"], atol=1e-6)
@@ -268,15 +267,15 @@ def test_restriction_is_flat_at_and_beyond_its_bounds(bounds):
 def test_networks_see_bright_pixels_as_the_activation_says(state_activation, flat):
     """relu has no upper bound on any layer, although sampling keeps the image within [0, 1]."""
     model, variables = model_and_variables("direct", state_activation=state_activation)
-    weights, states = compiled(model.prepare)(variables), draw()
-    outputs = [compiled(model.outputs)(weights, (jnp.full_like(states[0], v), *states[1:])) for v in (1.0, 2.0)]
+    weights, states = jax.jit(model.prepare)(variables), draw()
+    outputs = [jax.jit(model.outputs)(weights, (jnp.full_like(states[0], v), *states[1:])) for v in (1.0, 2.0)]
     np.testing.assert_equal(bool(jnp.array_equal(outputs[0][1], outputs[1][1])), flat)
     assert model.bounds[0] == ((-1.0, 1.0) if state_activation == "hardtanh" else (0.0, 1.0))
 
 
 def test_fresh_parameters_have_no_bias_and_the_same_energy_with_and_without_weight_norm():
     normed, plain = make_energy(SMALL), make_energy(SMALL, weight_norm=False)
-    params = compiled(normed.init)(jax.random.key(0))["params"]
+    params = jax.jit(normed.init)(jax.random.key(0))["params"]
     assert all(not np.any(params[f"bias_{i}"]) for i in range(3))
 
     def keep(ours, theirs):
@@ -286,7 +285,7 @@ def test_fresh_parameters_have_no_bias_and_the_same_energy_with_and_without_weig
     assert len(jax.tree.leaves(without)) < len(jax.tree.leaves(params))
     states = draw(architecture=SMALL)
     energies = [
-        compiled(lambda v, m=m: m.energy(m.prepare(v), states))({"params": p})
+        jax.jit(lambda v, m=m: m.energy(m.prepare(v), states))({"params": p})
         for m, p in ((normed, params), (plain, without))
     ]
     np.testing.assert_allclose(*energies, rtol=1e-5)
@@ -297,7 +296,7 @@ def test_spectral_norm_advances_only_when_asked():
     variables = numbers_for(model)
     shapes = SPECTRAL_NORM.state_shapes(2)
     states = tuple(jnp.asarray(np.random.default_rng(1).uniform(size=s), jnp.float32) for s in shapes)
-    evaluate, advance = compiled(lambda v: model.energy(model.prepare(v), states)), compiled(model.power_iteration)
+    evaluate, advance = jax.jit(lambda v: model.energy(model.prepare(v), states)), jax.jit(model.power_iteration)
     first = evaluate(variables)
     np.testing.assert_array_equal(first, evaluate(variables))
     after = advance(variables)

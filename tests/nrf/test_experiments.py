@@ -1,6 +1,5 @@
 """Recording: both levels say the same, protocols are kept to, a kill changes nothing, memory and size are bounded."""
 
-import functools
 import signal
 import subprocess
 import sys
@@ -20,15 +19,9 @@ from recordings.reading import open_recording
 from runtime.config import ConfigError
 from runtime.images import load_images
 from tests.conftest import REPOSITORY
-from tests.nrf.trained_run import QUICK, make_run, tiny_config
+from tests.nrf.trained_run import make_run, tiny_config
 
 NAME = "contrast_and_angle"
-compiled = functools.partial(jax.jit, compiler_options=QUICK)
-
-
-@pytest.fixture(autouse=True)
-def quick_compilation(monkeypatch):
-    monkeypatch.setattr(jax, "jit", compiled)
 
 
 def config_with(**record):
@@ -43,14 +36,12 @@ def run_folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recorded(run_folder, tmp_path_factory):
     """The same experiment at both levels, of the same model: {level: recording}."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax, "jit", compiled)
-        folders = {}
-        for level in LEVELS:
-            variables = VARIABLES if level == "full" else ("state", "momentum")
-            config = config_with(level=level, variables=variables, movie=2)
-            folders[level] = make_run(tmp_path_factory.mktemp(level) / "run", config)
-            experiments.record(config, folders[level])
+    folders = {}
+    for level in LEVELS:
+        variables = VARIABLES if level == "full" else ("state", "momentum")
+        config = config_with(level=level, variables=variables, movie=2)
+        folders[level] = make_run(tmp_path_factory.mktemp(level) / "run", config)
+        experiments.record(config, folders[level])
     return {level: open_recording(folder, NAME) for level, folder in folders.items()}
 
 
@@ -88,8 +79,8 @@ def test_energy_and_gradient_are_those_before_the_step(recorded, run_folder):
     # Both latent layers were recorded, so that the state before the step is known whole.
     before = tuple(jnp.asarray(full.read(f"state/{layer}", time=step - 1)) for layer in (1, 2))
     states = (jnp.asarray(full.read("images")), *before)
-    _, gradient = compiled(trained.model.energy_and_gradient)(trained.weights, states)
-    units = compiled(trained.model.unit_energies)(trained.weights, states)
+    _, gradient = jax.jit(trained.model.energy_and_gradient)(trained.weights, states)
+    units = jax.jit(trained.model.unit_energies)(trained.weights, states)
     for layer in (1, 2):
         np.testing.assert_allclose(full.read(f"gradient/{layer}", time=step), gradient[layer], atol=1e-5)
         np.testing.assert_allclose(full.read(f"energy/{layer}", time=step), units[layer], atol=1e-5)
@@ -103,7 +94,7 @@ def test_every_period_shows_its_image(recorded, run_folder):
     trained = read_trained(config, run_folder)
     images = load_images("natural", size=8, channels=1, num_train=64, seed=config.seed, contrast=config.data.contrast)
     protocol = protocols.make_protocol(NAME, config, images, trained.model)
-    gradient_fn = compiled(trained.model.energy_and_gradient)
+    gradient_fn = jax.jit(trained.model.energy_and_gradient)
     blank = np.repeat(protocol.blank[None], 3, axis=0)
     shown = {5: protocol.burn_in_images, 6: blank, 26: protocol.images, 49: protocol.images, 50: blank, 63: blank}
     for step, image in shown.items():
@@ -215,8 +206,7 @@ def thesis_bytes(level: str) -> int:
 
 
 KILLED = """
-import functools, sys, jax
-jax.jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+import sys
 from nrf.experiments import record
 from tests.nrf.trained_run import tiny_config
 record(tiny_config(record={"block": 1}), sys.argv[1])

@@ -11,7 +11,6 @@ import pytest
 from nrf.architecture import Architecture
 from nrf.initializer import initializer_optimizer, make_initializer
 from runtime.config import ConfigError
-from tests.quick import compiled
 
 FIELDS = {
     "state_sizes": [(2, 8, 8), (4, 8, 8), (3, 3, 3)],
@@ -44,7 +43,7 @@ def image(batch=3, seed=1):
 
 @functools.cache
 def apply(state_activation="hardtanh", convolution="auto"):
-    return compiled(network(state_activation, convolution)[0].apply)
+    return jax.jit(network(state_activation, convolution)[0].apply)
 
 
 def test_one_guess_per_latent_layer():
@@ -98,7 +97,7 @@ def test_loss_sums_mean_squares_over_layers():
     made, variables = network()
     guesses = apply()(variables, image())
     latents = tuple(g + d for g, d in zip(guesses, (0.5, 2.0), strict=True))
-    loss, per_layer = compiled(made.loss)(variables, image(), latents)
+    loss, per_layer = jax.jit(made.loss)(variables, image(), latents)
     np.testing.assert_allclose(per_layer, [0.25, 4.0], rtol=1e-5)
     np.testing.assert_allclose(loss, 4.25, rtol=1e-5)
 
@@ -109,7 +108,7 @@ def test_training_approaches_the_latents():
     optimizer = initializer_optimizer(0.02)
     state, losses = optimizer.init(variables), []
 
-    @compiled
+    @jax.jit
     def update(variables, state):
         (loss, _), gradient = jax.value_and_grad(made.loss, has_aux=True)(variables, image(), latents)
         change, state = optimizer.update(gradient, state, variables)

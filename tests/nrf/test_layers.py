@@ -20,7 +20,6 @@ from nrf.layers import (
     run_dense,
 )
 from runtime.config import ConfigError
-from tests.quick import compiled
 
 
 def numbers(*shape, seed=0):
@@ -44,7 +43,7 @@ def test_weight_norm_fixes_the_norm_and_ignores_the_length_of_its_direction(axis
     module = Kernel((3, 3, 2, 5), axis, 18, "weight")
     params = numbers_for(module)["params"]
     assert params["scale"].shape == (channels,)
-    apply = compiled(lambda p: module.apply({"params": p}))
+    apply = jax.jit(lambda p: module.apply({"params": p}))
     weight = apply(params)
     np.testing.assert_allclose(length(weight, axis), params["scale"], rtol=1e-6)
     np.testing.assert_allclose(apply({**params, "kernel": 2 * params["kernel"]}), weight, rtol=1e-6)
@@ -56,7 +55,7 @@ def test_weight_norm_fixes_the_norm_and_ignores_the_length_of_its_direction(axis
 def test_spectral_norm_reaches_a_largest_singular_value_of_one():
     module = Kernel((3, 3, 2, 5), -1, 18, "spectral")
     variables = numbers_for(module)
-    advance = compiled(lambda v: module.apply(v, mutable=["spectral"]))
+    advance = jax.jit(lambda v: module.apply(v, mutable=["spectral"]))
     for _ in range(60):
         weight, updated = advance(variables)
         variables = {**variables, **updated}
@@ -67,7 +66,7 @@ def test_spectral_gradient_holds_the_vectors_constant():
     module = Kernel((1, 1, 3, 4), -1, 3, "spectral")
     variables, probe = numbers_for(module), numbers(3, 4)
 
-    @compiled
+    @jax.jit
     def run(variables):
         def loss(params):
             return jnp.sum(probe * module.apply({**variables, "params": params}).reshape(3, 4))
@@ -109,7 +108,7 @@ def test_a_transposed_convolution_is_the_adjoint_of_a_convolution(kernel, paddin
     size = 6 + kernel - 1 - 2 * padding
     x, z = numbers(6, 6, 2, 3), numbers(size, size, 2, 4, seed=1)
 
-    @compiled
+    @jax.jit
     def both(variables, x, z):
         back = jnp.swapaxes(variables["params"]["transposed"]["kernel"], 2, 3)
         return run(variables, x) - variables["params"]["transposed_bias"], correlate(z, back, padding)
@@ -123,7 +122,7 @@ def test_both_kinds_are_two_halves_side_by_side(norm):
     module, run = cct(Kind.BOTH, 3, 1, norm)
     variables, x = numbers_for(module), numbers(6, 6, 2, 3)
 
-    @compiled
+    @jax.jit
     def halves(variables, x):
         found = []
         for part, axis in (("conv", -1), ("transposed", -2)):
@@ -142,7 +141,7 @@ def test_dense_layers_flatten_channels_first():
     module = DenseNet(sizes, 1, output, "none")
     variables = numbers_for(module)
     inputs = [numbers(h, w, 5, c, seed=i) for i, (c, h, w) in enumerate(sizes)]
-    found = compiled(lambda v, x: run_dense(module.apply(v), x, jnp.tanh))(variables, inputs)
+    found = jax.jit(lambda v, x: run_dense(module.apply(v), x, jnp.tanh))(variables, inputs)
     params = variables["params"]
     hidden = np.concatenate([x.transpose(2, 3, 0, 1).reshape(5, -1) for x in inputs], 1)
     for index in range(3):
@@ -159,7 +158,7 @@ def test_the_last_dense_layer_is_never_normalised(norm, first):
 
 def test_parameters_start_within_the_fan_in_bound():
     block = DenseBlock(conv.plan((6, 6), 3, 1, (4, 4), None, "direct"), Kind.CONV, 6, 4, "weight")
-    point, block = compiled(lambda key: (Pointwise(16, 200).init(key), block.init(key)))(jax.random.key(0))
+    point, block = jax.jit(lambda key: (Pointwise(16, 200).init(key), block.init(key)))(jax.random.key(0))
     for each in point["params"].values():
         assert 0.2 < np.abs(each).max() <= 0.25
     assert np.abs(block["params"]["cct"]["conv"]["kernel"]).max() <= (4 * 9) ** -0.5
@@ -176,7 +175,7 @@ def test_parameters_start_within_the_fan_in_bound():
 )
 def test_activations_and_their_slope_at_zero(name, values, slope):
     phi = ACTIVATIONS[name]
-    found, found_slope = compiled(lambda x: (phi(x), jax.grad(phi)(x[1])))(jnp.array([-1.0, 0.0, 1.0]))
+    found, found_slope = jax.jit(lambda x: (phi(x), jax.grad(phi)(x[1])))(jnp.array([-1.0, 0.0, 1.0]))
     np.testing.assert_allclose(found, values, rtol=1e-6)
     np.testing.assert_allclose(found_slope, slope, rtol=1e-6)
 

@@ -11,7 +11,6 @@ from nrf.architecture import Architecture
 from nrf.energy import make_energy
 from nrf.optimizers import clip_by_second_moment, contrastive_loss, epoch_decay, make_weight_optimizer
 from runtime.config import ConfigError
-from tests.quick import compiled
 
 ARCHITECTURE = Architecture.from_lists(
     "dense",
@@ -43,7 +42,7 @@ def states(seed, batch=3):
     return tuple(jnp.asarray(numbers.uniform(size=s), jnp.float32) for s in ARCHITECTURE.state_shapes(batch))
 
 
-@compiled
+@jax.jit
 def energies(variables, positive, negative):
     weights = MODEL.prepare(variables)
     return MODEL.energy(weights, positive).sum(), MODEL.energy(weights, negative).sum()
@@ -52,7 +51,7 @@ def energies(variables, positive, negative):
 def test_loss_is_its_formula(variables):
     positive, negative = states(1), states(2, batch=5)
     up, down = (e / 7.0 for e in energies(variables, positive, negative))
-    value, found = compiled(loss)(variables, positive, negative, 0.3, 7.0)
+    value, found = jax.jit(loss)(variables, positive, negative, 0.3, 7.0)
     np.testing.assert_allclose(found, (up, down), rtol=1e-6)
     np.testing.assert_allclose(value, up - down + 0.3 * (up**2 + down**2), rtol=1e-5)
 
@@ -60,14 +59,14 @@ def test_loss_is_its_formula(variables):
 def test_gradient_vanishes_when_model_and_data_agree(variables):
     same = states(1)
 
-    gradient = compiled(jax.grad(lambda v, l2: loss(v, same, same, l2)[0]))
+    gradient = jax.jit(jax.grad(lambda v, l2: loss(v, same, same, l2)[0]))
     largest = [max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradient(variables, l2))) for l2 in (0.0, 1.0)]
     assert largest[0] < 1e-5
     assert largest[1] > 1e-2
 
 
 def test_states_of_the_phases_are_constants(variables):
-    slopes = compiled(jax.grad(lambda s: loss(variables, s, states(2), 0.1)[0]))(states(1))
+    slopes = jax.jit(jax.grad(lambda s: loss(variables, s, states(2), 0.1)[0]))(states(1))
     assert all(not np.any(s) for s in slopes)
 
 

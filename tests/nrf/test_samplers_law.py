@@ -15,9 +15,10 @@ PRECISION = np.array([[2.0, -0.6, 0.3, 0.0], [-0.6, 1.5, 0.4, -0.2], [0.3, 0.4, 
 CENTRE = np.array([0.5, -1.0, 0.0, 2.0])
 PER_CENT = 0.01
 # Millions of draws: here compiling well pays, unlike in other tests.
-optimized = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
-)
+OPTIONS = {
+    "xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False, "xla_cpu_use_fusion_emitters": True
+}  # fmt: skip
+optimized = functools.partial(jax.jit, compiler_options=OPTIONS)
 
 
 def correlated_gradient(position):

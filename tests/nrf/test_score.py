@@ -1,6 +1,5 @@
 """The scorecard: bounds of a field small enough to integrate, exact restoration, and a stage that can be stopped."""
 
-import functools
 import json
 
 import jax
@@ -16,15 +15,10 @@ from nrf.score import field, outliers, restoration, scorecard
 from nrf.score.baselines import GaussianMixture, posterior_mean
 from nrf.trained import Trained
 from runtime.config import ConfigError
-from tests.nrf.trained_run import QUICK, make_run, tiny_config
+from tests.nrf.trained_run import make_run, tiny_config
 
 TEMPERATURE = 0.3
 GRID = np.linspace(-1, 1, 81)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(jax, "jit", functools.partial(jax.jit, compiler_options=QUICK))
 
 
 def quietly(done, note):

@@ -163,9 +163,9 @@ def test_four_devices_compute_what_one_does(finished, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "4 × cpu" in done.stdout
     # Later updates amplify the rounding of the sums over devices.
-    found, expected = rows(tmp_path)[0], rows(finished)[0]
-    assert found.keys() == expected.keys() and found["step"] == 2
-    np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-4, atol=1e-5)
+    for found, expected in zip(rows(tmp_path)[:2], rows(finished)[:2], strict=True):
+        assert found.keys() == expected.keys() and found["step"] <= 2
+        np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """Visualisation: equal to the original's steps, one batch for all channels, grids and animations."""
 
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,18 +12,17 @@ from nrf.from_config import make_trainer
 from nrf.phases import uniform_states
 from nrf.samplers import make_sampler
 from runtime.config import ConfigError
-from tests.nrf.trained_run import QUICK, make_run, tiny_config
+from tests.nrf.trained_run import make_run, tiny_config
 from tests.parity import viz as parity_viz
 
 FILES = ("tinyB_layer0", "tinyB_layer3", "tinyC_layer1", "tinyC_layer2")
-compiled = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 @pytest.fixture(scope="module")
 def model():
     config = tiny_config()
     trainer = make_trainer(config, config.data.num_train)
-    weights = compiled(lambda key: trainer.model.prepare(trainer.model.init(key)))(jax.random.key(1))
+    weights = jax.jit(lambda key: trainer.model.prepare(trainer.model.init(key)))(jax.random.key(1))
     return trainer.model, weights
 
 
@@ -35,7 +33,7 @@ def descent(model, step_size=0.2):
 
 def run(model, weights, states, selected, mode, layer, steps=5, **options):
     functions = viz.make_visualisation(model, descent(model), mode, layer, **options)
-    return compiled(viz.make_trajectory(functions, steps, 1))(jax.random.key(0), weights, states, selected)
+    return jax.jit(viz.make_trajectory(functions, steps, 1))(jax.random.key(0), weights, states, selected)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -90,7 +88,7 @@ def test_annealing_starts_hot_and_ends_at_the_samplers_temperature(model):
     sampler = make_sampler("underdamped", temperature=(0.1, 0.2, 0.3), bounds=model.bounds)
     functions = viz.make_visualisation(model, sampler, annealing=viz.Annealing(16.0, 4))
     selected = viz.select_channels(1, 2)
-    state, step = functions.init(weights, states, selected), compiled(functions.step)
+    state, step = functions.init(weights, states, selected), jax.jit(functions.step)
     for number, factor in ((0, 16.0), (2, 4.0), (4, 1.0), (9, 1.0)):
         _, info = step(jax.random.key(0), weights, state, selected, jnp.int32(number))
         np.testing.assert_allclose(info.effective_temperature, np.array([0.1, 0.2, 0.3]) * factor, rtol=1e-5)
@@ -106,8 +104,7 @@ def test_what_cannot_be_shown_is_refused(model):
         viz.make_visualisation(model, descent(model), annealing=viz.Annealing(2.0, 4))
 
 
-def test_stage_writes_grids_and_animations(tmp_path, monkeypatch):
-    monkeypatch.setattr(jax, "jit", compiled)
+def test_stage_writes_grids_and_animations(tmp_path):
     config = tiny_config(visualise={"annealing": 10.0})
     run_folder = make_run(tmp_path / "run", config)
     written = viz.visualise(config, run_folder)

@@ -10,9 +10,6 @@ from runtime.checkpoint import Checkpoints
 from runtime.config import save_config
 from tests.nrf.tiny import get_config
 
-# Tests compile many small programs that run once.
-QUICK = {"xla_backend_optimization_level": 0}
-
 STAGES = {
     "visualise": {
         "modes": ("standard", "channels_energy", "channels_state"), "layers": (2,), "steps": 6, "frames": 3,
@@ -61,7 +58,7 @@ def tiny_config(**changes) -> FrozenConfigDict:
 def make_run(folder: pathlib.Path, config: FrozenConfigDict) -> pathlib.Path:
     """Write the config and a checkpoint of an untrained model into `folder`."""
     trainer = make_trainer(config, config.data.num_train)
-    state = jax.jit(trainer.create_state, compiler_options=QUICK)(jax.random.key(0))
+    state = jax.jit(trainer.create_state)(jax.random.key(0))
     save_config(config, folder)
     with Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(0, state)

@@ -7,6 +7,7 @@ relative to the largest value of the reference array, with a small absolute floo
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -25,13 +26,16 @@ from nrf.phases import make_phase
 from nrf.samplers import adaptation, sghmc_published
 from nrf.samplers.base import Sampler, SamplerInfo
 from nrf.torch_import import check_matches, energy_variables, initializer_variables
-from tests.quick import compiled
 
 RELATIVE = 1e-5
 FLOOR = 1e-6  # rounding of float32 arithmetic on numbers around 1
 GRADIENT_FLOOR = 1e-5  # what the reference's own README grants to gradients, absolutely
 METHODS = ("direct", "spectral")
 Found = dict[str, tuple[float, float, float]]
+# Each program runs once on small arrays, so that compiling it takes nearly all of the time.
+compiled = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+)
 
 
 def recognise(npz) -> bool:
