@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from analysis.checks.synthetic import autoregressive_noise, narrow_band_noise
+from analysis.checks.mechanisms import autoregressive_noise
 from analysis.load import Experiment
 from analysis.measures.statistics import circular_distance
+from benchmarks.synthetic import narrow_band_noise
 from recordings.names import DURING, MOMENTUM, OUTSIDE, STATE
 from recordings.period_statistics import PeriodStatistics
 from recordings.periods import Periods, TimeScale

@@ -388,5 +388,10 @@ def thesis(config: ConfigDict) -> None:
     # A picture every 25 steps; the sampler has no temperature to anneal.
     config.visualise.update({"steps": 5000, "frames": 200, "samples": 16, "annealing": 1.0})
     config.record.update({"blank": 1000, "stimulus": 1000, "blank_after": 600, "block": 8})
-    config.record.sets = ConfigDict()  # every set as published
+    # Every set as published, said in full, so that its flags alone give this config back.
+    config.record.sets.contrast_and_angle.angles = 16
+    config.record.sets.just_angle.angles = 128
+    for name in (REPEATED, LINE):
+        config.record.sets[name].repeats = 16
+    config.record.sets[PATCHES].distances = (3, 5, 7, 10)
     config.record.controls = ("langevin", "shuffled_weights", "diagonal_mass")

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from scipy import signal
 
 from analysis.checks.trials import Trials
 
@@ -188,3 +189,10 @@ MECHANISMS: dict[str, Mechanism] = {
         NOTHING | {"synchrony": PRESENT}, speed=lambda c: _cycles(40 + 0 * c), quality=3.0, shared=lambda c: 0.5 * c,
     ),
 }  # fmt: skip
+
+
+def autoregressive_noise(rng: np.random.Generator, shape, correlation: float = 0.9) -> np.ndarray:
+    """Return AR(1) noise of unit variance along axis 0, started in its stationary state."""
+    draws = rng.standard_normal(shape)
+    draws[1:] *= np.sqrt(1 - correlation**2)
+    return signal.lfilter([1.0], [1.0, -correlation], draws, axis=0)

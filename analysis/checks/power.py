@@ -17,10 +17,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.checks.mechanisms import ABSENT, MECHANISMS, PRESENT, chains_that_turn, speed_of_turning
+from analysis.checks.mechanisms import (
+    ABSENT,
+    MECHANISMS,
+    PRESENT,
+    autoregressive_noise,
+    chains_that_turn,
+    speed_of_turning,
+)
 from analysis.checks.resampling import trial_counts
 from analysis.checks.speed import THRESHOLD, faster_than_reference
-from analysis.checks.synthetic import autoregressive_noise
 from analysis.checks.table import NAMES, check_trials
 from analysis.checks.verdict import VERDICTS
 from analysis.measures import activity

@@ -58,12 +58,6 @@ def welch_t_test(mean_a, variance_a, count_a, mean_b, variance_b, count_b) -> TT
     return TTest(np.where(same, 0.0, test.statistic), np.where(same, 1.0, test.pvalue))
 
 
-def one_sample_t_test(samples, axis: int = 0, expected: float = 0.0) -> TTest:
-    """Test whether the mean along an axis differs from `expected`, two-sided."""
-    test = stats.ttest_1samp(samples, expected, axis=axis)
-    return TTest(test.statistic, test.pvalue)
-
-
 def benjamini_hochberg(p_values) -> np.ndarray:
     """Return q-values: the false discovery rate at which each test would just be called (Benjamini & Hochberg 1995).
 

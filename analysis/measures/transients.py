@@ -1,4 +1,4 @@
-"""Transients at stimulus onset and offset, and the mean traces around them.
+"""Transients at stimulus onset and offset.
 
 Cortex answers the appearance of a stimulus with an overshoot that grows with contrast. Time is axis 0 everywhere.
 """
@@ -55,31 +55,3 @@ def transient_strength(result: Transients, early: int = 50, late: tuple[int, int
     """Return the overshoot per group: the mean of the first `early` steps after onset less that of the steps `late`."""
     zero = -result.start
     return result.on[zero : zero + early].mean(axis=0) - result.on[zero + late[0] : zero + late[1]].mean(axis=0)
-
-
-def variability(traces, repeats, window: int = 50) -> np.ndarray:
-    """Return the variance across repeats of a stimulus in sliding windows, averaged over stimuli and neurons.
-
-    Variability that drops at stimulus onset is a mark of cortex (Churchland et al. 2010). The variance is taken across
-    repeats of the mean state in each window, so that the response itself does not count.
-
-    Args:
-        traces: (time, stimuli, ...) state.
-        repeats: (stimuli,) label; stimuli with one label are repeats of each other.
-        window: steps a window; windows do not overlap.
-
-    Returns:
-        (windows,) variance.
-
-    Raises:
-        ValueError: no stimulus is repeated.
-    """
-    traces, repeats = np.asarray(traces, np.float64), np.asarray(repeats)
-    count = len(traces) // window
-    means = traces[: count * window].reshape(count, window, *traces.shape[1:]).mean(axis=1)
-    labels, sizes = np.unique(repeats, return_counts=True)
-    labels = labels[sizes > 1]
-    if not labels.size:
-        raise ValueError("Variability across repeats needs a stimulus set in which a stimulus is shown at least twice.")
-    spread = [means[:, repeats == label].var(axis=1, ddof=1).reshape(count, -1).mean(axis=1) for label in labels]
-    return np.mean(spread, axis=0)

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.checks.synthetic import Planted, make_recording
 from analysis.formulas import TODAY
 from analysis.measures import (
     activity,
@@ -26,6 +25,7 @@ from analysis.measures import (
     transients,
 )
 from analysis.results import Store
+from benchmarks.synthetic import Planted, make_recording
 from recordings.periods import Periods, TimeScale
 
 PERIODS = Periods(20, 300, 400, 200)
@@ -219,7 +219,25 @@ def checks() -> list[dict]:
         check_row("variability is quenched", None, "not tested", "ratio", "no stimulus was shown twice"),
     ]
     rows[0]["known"], rows[1]["known"] = check_row("", 23.0, "present"), check_row("", 1.4, "undecided", "ratio")
+    rows[4]["check"], contrast = "variability_quenched", [0.4, 0.8, 1.2]
+    hertz = {"hertz": [20, 30, 41], "hertz_interval": [[18, 22], [28, 32], [39, 43]]}
+    ratio = {"ratio": [1.1, 1.3, None], "ratio_interval": [[1, 1.2], [1.2, 1.4], [None, None]]}
+    rows[0]["details"], rows[1]["details"] = {"contrast": contrast, **hertz}, {"contrast": contrast, **ratio}
     return rows
+
+
+def predictions() -> dict:
+    """Content of predictions.json: a highest curvature and a resonance that rise."""
+    signal = {"resonance": [0.05, 0.08, 0.12, 0.0], "overshoot": [None, 0.1, 0.3, 0.4], "phase": [0.2, 0.3, 0.5, None]}
+    signal["variance"] = [2.0, 1.8, 1.2, 1.0]
+    modes = {"step_curvature": [[0.1, 0.5, 1.0 + level] for level in range(4)]}
+    return {"contrasts": [0.0, 0.4, 0.8, 1.2], "modes": modes, "signals": {f"layer_{LAYER}/site": signal}}
+
+
+def measured() -> dict:
+    """Content of measured.json."""
+    phase = {"contrast": [0.8, 1.2], "degrees": [12, 20], "low": [10, 18], "high": [14, None]}
+    return {"": {"contrast": [0.4, 0.8, 1.2], "summed_variance_ratio": [1.0, 0.8, None], "phase": phase}}
 
 
 def diagnostics() -> dict:
@@ -293,6 +311,8 @@ def fabricate(
         "about.json", about | {"skipped": skipped, "ms_per_step": scale.ms_per_step, "origin": scale.origin}
     )
     store.write_json("checks.json", checks())
+    store.write_json("measured.json", measured())
+    (run / "predictions.json").write_text(json.dumps(predictions()))
     (run / "diagnostics.json").write_text(json.dumps(diagnostics()))
     (run / "config.json").write_text(json.dumps({"config": {"seed": 0, "data": {"name": "natural"}}, "versions": {}}))
     return run

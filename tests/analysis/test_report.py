@@ -106,6 +106,13 @@ def test_what_the_sentences_say_of_controls_and_of_the_known_system():
     assert "left no verdicts" in verdicts.sentences("Layer 1", [])[0]
 
 
+def test_why_sets_predictions_beside_what_was_measured(run):
+    said = words(text_of(run).split("<h2>Why</h2>")[1].split("</section>")[0])
+    assert "its highest from 1 to 4" in said  # curvature
+    assert "Resonance rises: present. Resonance (Hz): the curvature predicts 19.4 at contrast 0.4" in said
+    assert "Overshoot grows: present." in said and "Variability is quenched: not tested." in said
+
+
 def test_references_say_what_was_confirmed(run):
     said = words(text_of(run))
     for reference in verdicts.REFERENCES:
@@ -134,7 +141,8 @@ def test_what_is_missing_is_said_with_the_reason(tmp_path):
             path.unlink()
     (folder / "lag.npz").write_bytes(b"torn")
     (run / "diagnostics.json").unlink()
-    (folder / "checks.json").unlink()
+    for path in (folder / "checks.json", folder / "measured.json", run / "predictions.json"):
+        path.unlink()
     about = json.loads((folder / "about.json").read_text())
     about["skipped"] = {"spectra": "its stimulus is shorter than 16 steps"}
     (folder / "about.json").write_text(json.dumps(about))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from analysis.checks.synthetic import Planted, make_recording, narrow_band_noise
 from analysis.measures import correlograms, gabor_fits, surrogates, synchrony
 from analysis.original import synchrony as original
+from benchmarks.synthetic import Planted, make_recording, narrow_band_noise
 
 LAGS = np.arange(-50, 50)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import signal
 
+from analysis.checks.mechanisms import autoregressive_noise
 from recordings.periods import Periods, TimeScale
 
 SHORT = Periods(20, 400, 500, 200)
@@ -37,13 +38,6 @@ class Recording(NamedTuple):
     momentum: np.ndarray  # (time, stimuli, channels)
     contrast: np.ndarray  # (stimuli,)
     periods: Periods
-
-
-def autoregressive_noise(rng: np.random.Generator, shape, correlation: float = 0.9) -> np.ndarray:
-    """Return AR(1) noise of unit variance along axis 0, started in its stationary state."""
-    draws = rng.standard_normal(shape)
-    draws[1:] *= np.sqrt(1 - correlation**2)
-    return signal.lfilter([1.0], [1.0, -correlation], draws, axis=0)
 
 
 def narrow_band_noise(rng: np.random.Generator, shape, frequency, radius: float = 0.98) -> np.ndarray:
