@@ -6,6 +6,10 @@ Of an image x only y = x + σ noise is seen, at the observed pixels.  The field'
 
 which Hamiltonian moves sample (`annealing.move` at β = 1, so exactly).  It has the least mean squared error of all
 estimates if the field is the law of the images; a Gaussian's is the Wiener filter.
+
+Where the map of grey levels to states mixes pixels (whitening), what is seen ties states together, at every scale of
+stiffness.  There the image layer moves in coordinates z, s = R z, with R Rᵀ the covariance that the quadratic term of
+the energy and the noise alone would leave; moves that leave the box are rejected.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from nrf.samplers.boundaries import UNBOUNDED
 from nrf.score import annealing as ais
 from nrf.score.field import GreyLevels, read_temperature
 from nrf.trained import Trained, start_states
@@ -78,17 +83,24 @@ def make_restorer(
     shape = model.architecture.state_shapes(1)[0][1:]
     back = jnp.asarray(inverse, jnp.float32)
     shift = jnp.asarray(offset, jnp.float32)
+    mixes = np.count_nonzero(grey.matrix - np.diag(np.diag(grey.matrix))) > 0
+    low, high = model.bounds[0]
+    bounds = ((UNBOUNDED if mixes else model.bounds[0]), *model.bounds[1:])
 
     def target(arguments, position):
-        weights, seen, precision = arguments
-        energy, gradient = model.energy_and_gradient(weights, position)
+        weights, seen, precision, root = arguments
         with jax.default_matmul_precision("highest"):
-            away = (position[0].reshape(len(seen), -1) - shift) @ back.T - seen
-            pull = (precision * away) @ back
+            flat = position[0].reshape(len(seen), -1)
+            flat = flat @ root.T if mixes else flat
+            image = flat.reshape(-1, *shape)
+            energy, gradient = model.energy_and_gradient(weights, (image, *position[1:]))
+            away = (flat - shift) @ back.T - seen
+            pull = gradient[0].reshape(flat.shape) / temperature + (precision * away) @ back
+            pull = pull @ root if mixes else pull
         total = energy / temperature + 0.5 * jnp.sum(precision * away**2, axis=1)
-        gradient = [g / temperature for g in gradient]
-        gradient[0] = gradient[0] + pull.reshape(gradient[0].shape)
-        return total, tuple(gradient)
+        if mixes:
+            total = jnp.where(jnp.any((flat < low) | (flat > high), axis=1), jnp.inf, total)
+        return total, (pull.reshape(position[0].shape), *(g / temperature for g in gradient[1:]))
 
     @partial(jax.jit, static_argnames="adapting")
     def run(key, chains, arguments, unit_scale, log_step, first, adapting):
@@ -99,7 +111,7 @@ def make_restorer(
             chains, log_step, total = carry
             chains, acceptance = ais.move(
                 jax.random.fold_in(key, number), chains, target, arguments, base, unit_scale,
-                jnp.float32(1.0), jnp.exp(log_step), model.bounds, score.leapfrog,
+                jnp.float32(1.0), jnp.exp(log_step), bounds, score.leapfrog,
             )  # fmt: skip
             if adapting:
                 log_step = jnp.minimum(
@@ -112,20 +124,30 @@ def make_restorer(
 
     @jax.jit
     def begin(key, arguments, images):
-        return ais.start_chains(target, arguments, start_states(trained, key, images, config.positive.start))
+        # In the coordinates of z the chains start at rest in those of the quadratic term: at the Wiener estimate.
+        start, *latents = start_states(trained, key, images, config.positive.start)
+        if mixes:
+            flat = jax.scipy.linalg.solve_triangular(arguments[3], images.reshape(len(images), -1).T, lower=True)
+            start = flat.T.reshape(images.shape)
+        return ais.start_chains(target, arguments, (start, *latents))
 
     def restore(task: Task, progress: Callable[[int, str], None]) -> np.ndarray:
         precision = task.observed / task.noise**2
-        stiffness = 1 / temperature + np.sum(precision[:, None] * inverse**2, axis=0)
-        unit_scale = tuple(
-            jnp.asarray(np.full(s, np.sqrt(temperature), np.float32)) for s in model.architecture.state_shapes(1)
-        )
-        unit_scale = (jnp.asarray(stiffness**-0.5, jnp.float32).reshape(1, *shape), *unit_scale[1:])
-        images = np.clip(task.seen, 0, 1) @ grey.matrix.T + offset
-        low, high = model.bounds[0]
+        stiffness = np.eye(len(offset)) / temperature + inverse.T @ (precision[:, None] * inverse)
+        pulled = precision * (task.seen + inverse @ offset)
+        images = np.linalg.solve(stiffness, inverse.T @ pulled.T).T
         images = jnp.asarray(np.clip(images, low, high).reshape(-1, *shape), jnp.float32)
+        root = np.linalg.cholesky(np.linalg.inv(stiffness)) if mixes else np.eye(1)
+        latents = tuple(
+            jnp.asarray(np.full(s, np.sqrt(temperature), np.float32)) for s in model.architecture.state_shapes(1)[1:]
+        )
+        own = np.ones(len(offset)) if mixes else np.diag(stiffness) ** -0.5
+        unit_scale = (jnp.asarray(own, jnp.float32).reshape(1, *shape), *latents)
         key, start_key = jax.random.split(jax.random.key(config.seed))
-        arguments = (trained.weights, jnp.asarray(task.seen, jnp.float32), jnp.asarray(precision, jnp.float32))
+        arguments = (
+            trained.weights,
+            *(jnp.asarray(each, jnp.float32) for each in (task.seen, precision, root)),
+        )
         chains, log_step = begin(start_key, arguments, images), np.float32(np.log(ais.FIRST_STEP))
         settling = -(-score.restore // (2 * CHUNK)) * CHUNK
         counted = -(-score.restore // CHUNK) * CHUNK
@@ -139,6 +161,7 @@ def make_restorer(
             done = 100 * (first + CHUNK) // (settling + counted)
             progress(done, f"step {float(np.exp(log_step)):.2f}")
         mean = (total / counted).reshape(len(task.seen), -1)
+        mean = mean @ root.T if mixes else mean
         return (mean - offset) @ inverse.T
 
     return restore

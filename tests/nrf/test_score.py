@@ -91,6 +91,31 @@ def test_restoration_is_the_mean_over_the_grid(small):
     np.testing.assert_allclose(found, expected, atol=0.01)
 
 
+def test_restoration_in_mixed_coordinates_is_the_wiener_filter_of_a_quadratic_energy(small):
+    _, other, _ = small
+    architecture = Architecture.from_lists(
+        "flat", state_sizes=((1, 2, 2), (1, 2, 2)), connect=((1,), (0, 1)), kind=(("conv",), ("conv", "conv")),
+        base_kernel_padding=(((1, 0),), ((1, 0), (1, 0))), main_kernel=(1, 1), num_layers=(0, 0), num_ch_base=2,
+        growth_rate=2, num_ch_initter=2,
+    )  # fmt: skip
+    model = make_energy(architecture, weight_norm=False)
+    weights = model.prepare(jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0))))
+    draw = np.random.default_rng(0)
+    grey = field.GreyLevels(np.eye(4) + 0.3 * draw.normal(size=(4, 4)), 0.1 * draw.normal(size=4), 0.0)
+    # Far from the walls at ±1: states have standard deviation 0.1.
+    cold = tiny_config(
+        score={"restore": 400, "leapfrog": 3, "temperature": 0.01}, positive={"start": "random", "steps": 4}
+    )
+    observed, noise = np.array([True, True, False, True]), 0.05
+    seen = np.repeat(0.1 * draw.normal(size=(2, 4)), 40, axis=0)
+    task = restoration.Task("hole", seen, observed, ~observed, noise)
+    trained = other._replace(model=model, weights=weights)
+    found = restoration.make_restorer(cold, trained, grey)(task, quietly).reshape(2, 40, 4).mean(axis=1)
+    inverse = np.linalg.inv(grey.matrix)
+    law = GaussianMixture(np.ones(1), (-inverse @ grey.offset)[None], (0.01 * inverse @ inverse.T)[None])
+    np.testing.assert_allclose(found, posterior_mean(law, seen[::40], observed, noise), atol=0.006)
+
+
 def test_grey_levels_carry_the_density_along():
     config = tiny_config()
     architecture = Architecture.from_lists("tiny", **dict(config.model.architecture.items()))
