@@ -78,7 +78,7 @@ def test_a_checkpoint_of_the_original_becomes_a_run(source, tmp_path):
     file = write_zip(tmp_path / "old.pt", content | {"args": flags, "batch_num": 47500})
     config = tiny_config(model={"checkpoint": str(file)})
     folder = import_weights(config, tmp_path / "run")
-    assert all(equal(stored(source)[part], stored(folder)[part]) for part in parts)
+    assert all(equal(stored(source)[part], stored(folder)[part]) for part in ("variables", "initializer"))
     about = json.loads((folder / "started_from.json").read_text())
     assert about["differences"] == ["config.train.lr is 0.002, the checkpoint was made with [0.0005] (--lr=[0.0005])"]
     assert about["flags"] == {"lr": [5e-4], "activation": "swish", "use_cuda": True}
