@@ -98,6 +98,8 @@ def main(arguments: list[str]) -> None:
     workdir = flags.workdir or pathlib.Path("runs") / default_name(spec)
     devices.initialize()
     devices.enable_compilation_cache(workdir.parent / ".compiled")
+    if pathlib.Path(spec).is_dir():
+        nrf_stages.adopt(spec, workdir)
     print(f"{spec} in {workdir} on {devices.describe()}", flush=True)
     for stage in stages:
         alone = stage in WHOLE or not is_sweep(config)

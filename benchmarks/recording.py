@@ -28,6 +28,7 @@ from ml_collections import FrozenConfigDict
 
 from nrf import experiments
 from nrf.from_config import make_trainer
+from nrf.image_space import make_image_space
 from nrf.protocols import make_protocol
 from nrf.recorder import Blocks, Job, make_recorder, run_block, sample_block
 from nrf.trained import Trained
@@ -48,7 +49,8 @@ def untrained(config) -> Trained:
     trainer = make_trainer(config, num_train=50000)
     weights = jax.jit(lambda key: trainer.model.prepare(trainer.model.init(key)))(jax.random.key(0))
     guide = trainer.initializer.init(jax.random.key(1)) if trainer.initializer else {}
-    return Trained(trainer.model, weights, trainer.initializer, guide, 0)
+    space = make_image_space(config, trainer.model.bounds[0], noise_set(config).train)
+    return Trained(trainer.model, weights, trainer.initializer, guide, 0, space, trainer.thermal_sd)
 
 
 def noise_set(config) -> ImageSet:
@@ -76,7 +78,7 @@ def schema_bytes(config, trained: Trained, level: str) -> int:
     changed["record"]["level"] = level
     config, images, size = FrozenConfigDict(changed), noise_set(config), 0
     for name in FIVE:
-        schema = experiments.make_schema(config, make_protocol(name, config, images, trained.model), trained)
+        schema = experiments.make_schema(config, make_protocol(name, config, images, trained.space), trained)
         for array_name, array in schema.arrays.items():
             share = len(schema.about["filmed"]) / schema.stimuli if array_name.startswith("movie/") else 1
             size += int(share * math.prod(array.shape) * np.dtype(array.dtype).itemsize)
@@ -112,7 +114,7 @@ def measure(preset: str, level: str, options: argparse.Namespace, overrides: lis
     devices.set_matmul_precision(preset_config.precision)
     trained = untrained(preset_config)
     config = cut(preset_config, level, options.blocks, options.share)
-    protocol = make_protocol(EXPERIMENT, config, noise_set(config), trained.model)
+    protocol = make_protocol(EXPERIMENT, config, noise_set(config), trained.space)
     silent = FrozenConfigDict({**config.to_dict(), "record": {**config.record.to_dict(), "layers": ()}})
     jobs = [
         Job(

@@ -2,9 +2,10 @@
 
     python launch.py --config=configs/nrflv.py            quick: grey 16x16 patches of photographs that come with
                                                           scikit-image; nothing is downloaded; about three minutes on
-                                                          2 cores; samples show edges, bars and blobs
-    python launch.py --config=configs/nrflv.py:mnist --config.data.dir=DATA
-                                                          28x28 digits; about an hour on 2 cores
+                                                          2 cores; long chains have the data's spectrum and contrast
+    python launch.py --config=configs/nrflv.py:patches    the same field trained for hours: `pretrained/patches`
+    python launch.py --config=configs/nrflv.py:digits --config.data.dir=DATA
+                                                          28x28 digits; hours on 2 cores
     python launch.py --config=configs/nrflv.py:cifar --config.data.dir=DATA
                                                           32x32 colour photographs, small model; hours on 2 cores
     python launch.py --config=configs/nrflv.py:thesis --config.data.dir=DATA
@@ -12,9 +13,14 @@
                                                           CIFAR-10: 47,500 updates of 500 + 500 steps at batch 128;
                                                           meant for a GPU, and within 12 GB of memory
 
+    python launch.py --config=pretrained/patches --stages=record,analyse
+                                                          a field that comes with the program, or any run folder
+
 DATA is a folder of sets prepared by TensorFlow Datasets.  Every field can be changed on the command line, for example
 `--config.train.lr=3e-4 --config.sampler.name=sghmc`.  The base below is the quick preset; the others list what differs.
 """
+
+import pathlib
 
 from ml_collections import ConfigDict
 
@@ -40,9 +46,23 @@ EXPERIMENTS = (PRIMARY, TRIALS, TUNING, REPEATED, PATCHES, LINE, OBSERVE, FREE)
 
 
 def get_config(preset: str = "quick") -> ConfigDict:
-    """The config of a preset: quick (default), mnist, cifar or thesis."""
+    """The config of a preset: quick (default), patches, digits, cifar or thesis; or that of a run in a folder."""
+    if pathlib.Path(preset).is_dir():
+        return of_run(preset)
     config = base()
-    select_preset(preset, {"quick": quick, "mnist": mnist, "cifar": cifar, "thesis": thesis})(config)
+    presets = {"quick": quick, "patches": patches, "digits": digits, "cifar": cifar, "thesis": thesis}
+    select_preset(preset, presets)(config)
+    return config
+
+
+def of_run(folder: str) -> ConfigDict:
+    """All fields, with the values that the run in a folder was started with."""
+    from nrf.trained import read_run_config
+
+    config, found = base(), read_run_config(folder).to_dict()
+    # These groups have the fields that a run gave them, and no others.
+    config.model.architecture, config.record.sets = ConfigDict(), ConfigDict()
+    config.update(found)
     return config
 
 
@@ -57,16 +77,24 @@ def base() -> ConfigDict:
     config.data.dir = optional(str)  # folder of prepared TensorFlow Datasets
     config.data.size = number(16, at_least=1)  # pixels
     config.data.channels = number(1, at_least=1)
-    config.data.num_train = optional(int, at_least=1)  # training images to use, None for all there are
+    config.data.num_train = optional(int, at_least=1)  # training images, None for all there are (natural: 20,000)
     config.data.contrast = optional(float, above=0)  # standard deviation to which images are stretched
-    config.data.rescale = True  # map grey levels [0, 1] to the range of the image layer
+    config.data.rescale = True  # map grey levels [0, 1] to the range of the image layer, where they are not whitened
+    # Standard deviation of the image layer in whitened coordinates (see nrf/whitening.py), None for grey levels.  The
+    # root of the sampler's temperature makes the untrained energy the Gaussian with the data's spectrum.
+    config.data.whitened_sd = optional(float, above=0)
+    config.data.whitened_sd = 0.1
+    # Noise added to training images, standard deviation in units of the image layer: it bounds how stiff the energy
+    # becomes to hold faint images, and so the step that samples them.
+    config.data.noise = number(0.02, at_least=0)
 
     config.model = ConfigDict()
     config.model.checkpoint = optional(str)  # .pt file of the original program, whose weights are the run's first
     config.model.named = optional(str)  # an architecture of nrf/architectures.json, in place of the lists below
     config.model.architecture = patch_architecture(size=16, channels=1)
     config.model.state_activation = choice("hardtanh", "hardsig", "relu")
-    config.model.activation = choice("swish", "leaky_relu", "relu")
+    config.model.activation = choice("tanh", "swish", "leaky_relu", "relu")  # only tanh saturates
+    config.model.gain = number(10.0, above=0)  # phi(gain x) / gain: 1 / sqrt(T) makes tanh bend where states vary
     config.model.weight_norm = True
     config.model.ff_dynamics = False  # follow -s + f/2 + b instead of the energy gradient
     config.model.convolution = choice("auto", "direct", "spectral")
@@ -78,18 +106,23 @@ def base() -> ConfigDict:
     config.sampler = samplers()
 
     config.positive = ConfigDict()
-    config.positive.steps = number(20, at_least=1)
+    # Long enough for latents to come to rest: where they overshoot, or lag, that is learned as if it were the law.
+    config.positive.steps = number(15, at_least=1)
     config.positive.poisson = False  # draw the number of steps from a Poisson distribution
-    config.positive.start = choice("random", "initializer", "previous", "zeros")  # of the latents
+    # Of the latents: where those of the last batch ended, N(0, T), uniform over their range, ...
+    config.positive.start = choice("previous", "thermal", "random", "initializer", "zeros")
     config.positive.stop_threshold = optional(float, above=0)  # stop when the energy moved less than this ...
     config.positive.stop_window = number(50, at_least=1)  # ... over so many steps ...
     config.positive.stop_after = number(200, at_least=0)  # ... and not before so many
 
     config.negative = ConfigDict()
-    config.negative.steps = number(20, at_least=1)
+    config.negative.steps = number(10, at_least=1)
     config.negative.poisson = False
     config.negative.longest = number(40, at_least=1)  # no phase is longer, whatever the rules below say
-    config.negative.fresh = choice("uniform", "initializer")  # starts outside the buffer; or from noise images
+    config.negative.start = choice("persistent", "buffer")  # chains that keep position and momentum, or a buffer
+    config.negative.fresh = choice("thermal", "uniform", "initializer")  # new starts: N(0, T), ..., from noise images
+    config.negative.chains = number(32, at_least=1)  # persistent ones
+    config.negative.renewed = number(0.01, at_least=0, at_most=1)  # share of them that starts afresh each update
     config.negative.buffer_size = number(2000, at_least=1)
     config.negative.buffer_fraction = number(0.95, at_least=0, at_most=1)
     config.negative.growth = number(1.0, above=0)  # of the length when the energy stays above the positive one's
@@ -103,22 +136,33 @@ def base() -> ConfigDict:
     config.train.start_from = optional(str)  # run folder whose weights, and chains if they fit, are the run's first
     config.train.batch = number(32, at_least=1)
     config.train.optimizer = choice("adam", "sgd")
-    config.train.lr = number(2e-3, above=0)
+    config.train.lr = number(1e-3, above=0)
+    # Learning rate of the latents' networks over that of the image's: what only latents feel, the likelihood hardly
+    # constrains, and an optimizer that gives every weight steps of one size lets it drift.
+    config.train.latent_lr = number(0.05, above=0)
+    config.train.lr_schedule = choice("cosine", "epochs")  # to lr_final at the last update; or a factor per epoch
+    config.train.lr_final = number(1e-5, at_least=0)
     config.train.lr_decay = number(1.0, above=0)  # factor per epoch
-    config.train.l2 = number(0.5, at_least=0)  # weight of the squared energies
+    config.train.average = number(0.995, at_least=0, below=1)  # memory of the running average of weights, 0 for none
+    config.train.l2 = number(0.0, at_least=0)  # weight of the squared energies, a penalty that biases the law
+    config.train.energy_unit = number(0.02, above=0)  # of energies in loss and log; the temperature: nats
     config.train.per_pixel = True  # energies in the loss: mean per image and pixel, or the sum over the batch
     config.train.own_clip = False  # the clip of the thesis that belongs to the optimizer (see nrf/optimizers.py)
-    config.train.global_norm = number(1.0, at_least=0)  # limit of the norm of all parameters' gradient, 0 for none
+    config.train.global_norm = number(50.0, at_least=0)  # limit of the norm of all parameters' gradient, 0 for none
     config.train.max_energy = number(1e4, above=0)  # per pixel; beyond it the run stops as diverged
 
     config.sweep = ConfigDict({"grid": (), "runs": ()})  # many runs in place of one, see runtime/sweeps.py
 
     config.log = ConfigDict()
     config.log.every = number(10, at_least=1)  # updates between lines of metrics
-    config.log.images_every = number(50, at_least=1)
     config.log.histograms_every = number(0, at_least=0)  # 0 for none
     config.log.checkpoint_every = number(50, at_least=1)
     config.log.keep = number(2, at_least=1)  # latest checkpoints kept, beside the best
+
+    config.monitor = ConfigDict()  # long chains at the averaged weights, from noise and from data (nrf/monitor.py)
+    config.monitor.every = number(100, at_least=1)  # updates
+    config.monitor.chains = number(64, at_least=2)  # of each kind
+    config.monitor.steps = number(400, at_least=20)
 
     config.visualise, config.record, config.diagnose = visualisation(), recording(), diagnosis()
     config.score, config.analyse = scoring(), analysis()
@@ -206,6 +250,8 @@ def diagnosis() -> ConfigDict:
     config.thin = number(1, at_least=1)
     config.chunk = number(100, at_least=4)
     config.units = number(16, at_least=1)  # per layer, whose traces are examined
+    config.long_steps = number(100_000, at_least=20)  # of the chains whose stationarity is judged
+    config.long_chains = number(16, at_least=2)  # from noise, and as many from data
     config.images = number(64, at_least=1)
     config.others = ()  # further image sets, as in data.name
     return config
@@ -235,8 +281,14 @@ def scoring() -> ConfigDict:
 
 
 def quick(config: ConfigDict) -> None:
-    """16x16 grey patches: the base as it is, every patch stretched to the same contrast."""
-    config.data.update({"contrast": 0.2, "num_train": 20000})
+    """16x16 grey patches: the base as it is."""
+
+
+def patches(config: ConfigDict) -> None:
+    """16x16 grey patches, for as long as it takes."""
+    config.train.updates = 3000
+    config.monitor.update({"every": 500, "steps": 1000})
+    config.log.update({"checkpoint_every": 100})
 
 
 def samplers() -> ConfigDict:
@@ -266,9 +318,9 @@ def samplers() -> ConfigDict:
 
     config.underdamped = ConfigDict(
         {
-            "step_size": per_layer(0.3, above=0),
-            "friction": per_layer(0.3, above=0),
-            "temperature": per_layer(0.001, at_least=0),
+            "step_size": per_layer(0.35, above=0),
+            "friction": per_layer(0.35, above=0),
+            "temperature": per_layer(0.02, at_least=0),
             **masses("diagonal"),
             **walls("reflect", "clamp", "none"),
         }
@@ -276,7 +328,7 @@ def samplers() -> ConfigDict:
     config.langevin = ConfigDict(
         {
             "step_size": per_layer(0.05, above=0),
-            "temperature": per_layer(0.001, at_least=0),
+            "temperature": per_layer(0.02, at_least=0),
             "scheme": choice("leimkuhler-matthews", "euler"),
             **walls("reflect", "clamp", "none"),
         }
@@ -285,7 +337,7 @@ def samplers() -> ConfigDict:
         {
             "step_size": per_layer(0.1, above=0),
             "friction": per_layer(0.1, above=0),
-            "temperature": per_layer(0.001, at_least=0),
+            "temperature": per_layer(0.02, at_least=0),
             "num_burn_in": number(10, at_least=0),
             "mean_batch_preconditioner": False,
             **masses("diagonal"),
@@ -313,49 +365,52 @@ def samplers() -> ConfigDict:
     config.sgd = descent(0.1)
 
     def referee(step_size: float, **others) -> ConfigDict:
-        own = {"step_size": number(step_size, above=0), "temperature": number(0.001, above=0)}
+        own = {"step_size": number(step_size, above=0), "temperature": number(0.02, above=0)}
         return ConfigDict({**own, **others, **walls("reflect", "none")})
 
-    config.hmc = referee(0.1, num_integration_steps=number(5, at_least=1), inverse_mass=per_layer(1.0, above=0))
-    config.mala = referee(0.01)
-    config.nuts = referee(0.1, max_num_doublings=number(4, at_least=1), inverse_mass=per_layer(1.0, above=0))
+    config.hmc = referee(0.2, num_integration_steps=number(5, at_least=1), inverse_mass=per_layer(1.0, above=0))
+    config.mala = referee(0.03)
+    config.nuts = referee(0.2, max_num_doublings=number(4, at_least=1), inverse_mass=per_layer(1.0, above=0))
     return config
 
 
 def patch_architecture(size: int, channels: int) -> ConfigDict:
-    """A small three-layer model: a latent map as large as the image and a coarse one a quarter as wide."""
+    """A small three-layer model: a latent map as large as the image, and one a quarter as wide.
+
+    The image reads itself, so that it need not be white noise around what the latents say.
+    """
     return ConfigDict(
         {
             "state_sizes": ((channels, size, size), (8, size, size), (16, size // 4, size // 4)),
-            "connect": ((1, 2), (0, 1, 2), (1, 2)),
-            "kind": (("conv", "conv"), ("conv", "conv", "conv"), ("conv", "dense")),
-            "base_kernel_padding": (((7, 3), (3, 1)), ((7, 3), (7, 3), (3, 1)), ((7, 3), ())),
-            "main_kernel": (7, 7, 3),
+            "connect": ((0, 1, 2), (0, 1, 2), (1, 2)),
+            "kind": (("conv", "conv", "conv"), ("conv", "conv", "conv"), ("conv", "conv")),
+            "base_kernel_padding": (((7, 3), (3, 1), (3, 1)), ((7, 3), (3, 1), (3, 1)), ((3, 1), (3, 1))),
+            "main_kernel": (7, 3, 3),
             "num_layers": (0, 0, 0),
-            "num_ch_base": 16,
+            "num_ch_base": 24,
             "growth_rate": 8,
             "num_ch_initter": 8,
+            "mixing": "joint",
         }
     )
 
 
-def mnist(config: ConfigDict) -> None:
+def digits(config: ConfigDict) -> None:
     """28x28 digits."""
     config.data.update({"name": "tfds:mnist", "size": 28, "channels": 1})
     config.model.architecture = patch_architecture(size=28, channels=1)
-    config.negative.buffer_size = 5000
-    config.train.updates = 2000
-    config.log.update({"images_every": 100, "checkpoint_every": 100})
+    config.train.update({"updates": 4000, "average": 0.998})
+    config.monitor.update({"every": 500, "steps": 1000})
+    config.log.update({"checkpoint_every": 100})
 
 
 def cifar(config: ConfigDict) -> None:
     """32x32 colour photographs, a model small enough for a CPU."""
     config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3})
     config.model.architecture = patch_architecture(size=32, channels=3)
-    config.positive.steps = 30
-    config.negative.update({"steps": 30, "longest": 60, "buffer_size": 5000})
-    config.train.updates = 5000
-    config.log.update({"images_every": 100, "checkpoint_every": 100})
+    config.train.update({"updates": 4000, "average": 0.998})
+    config.monitor.update({"every": 500, "steps": 1000})
+    config.log.update({"checkpoint_every": 100})
 
 
 def thesis(config: ConfigDict) -> None:
@@ -364,27 +419,40 @@ def thesis(config: ConfigDict) -> None:
     Its logging intervals, in sampler steps, are those below in updates of 1000 steps.
     """
     config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3, "rescale": False})
-    config.model.named = "NRFLV_CIFAR_4SL_small_densebackw_wideSL1base"
+    config.data.update({"whitened_sd": None, "noise": 0.0})
+    config.model.update({"named": "NRFLV_CIFAR_4SL_small_densebackw_wideSL1base", "activation": "swish", "gain": 1.0})
     config.initializer.lr = 5e-4
     config.positive.start = "initializer"
     config.sampler.name = "sghmc_thesis"
     config.positive.steps = 500
     config.negative.update(
-        {"steps": 500, "longest": 2000, "buffer_size": 10000, "growth": 1.25, "fresh": "uniform"}
+        {
+            "start": "buffer",
+            "steps": 500,
+            "longest": 2000,
+            "buffer_size": 10000,
+            "growth": 1.25,
+            "fresh": "uniform",
+        }
     )
     config.train.update(
         {
             "updates": 47500,
             "batch": 128,
             "lr": 5e-4,
+            "lr_schedule": "epochs",
+            "latent_lr": 1.0,
             "lr_decay": 0.95,
+            "average": 0.0,
+            "energy_unit": 1.0,
             "l2": 1.0,
             "per_pixel": False,
             "own_clip": True,
             "global_norm": 0.0,
         }
     )
-    config.log.update({"every": 1, "images_every": 10, "histograms_every": 3, "checkpoint_every": 50})
+    config.monitor.update({"every": 500, "steps": 1000})
+    config.log.update({"every": 1, "histograms_every": 3, "checkpoint_every": 50})
     # A picture every 25 steps; the sampler has no temperature to anneal.
     config.visualise.update({"steps": 5000, "frames": 200, "samples": 16, "annealing": 1.0})
     config.record.update({"blank": 1000, "stimulus": 1000, "blank_after": 600, "block": 8})

@@ -24,7 +24,8 @@ SMALL = (
     "--config.train.updates=40",
     "--config.train.batch=16",
     "--config.data.num_train=2000",
-    "--config.log.images_every=40",
+    "--config.monitor.steps=20",
+    "--config.monitor.chains=8",
     "--config.log.checkpoint_every=40",
 )
 

@@ -8,6 +8,8 @@
     temperature  of every layer: that at which noise balances friction, and where momenta have a temperature theirs,
                  the mean of p K p
     stability    mean energy per pixel in stretches of the run, and the share of units on a bound at the end
+    long chains  from noise and from data for config.diagnose.long_steps, all their measures against length, drawn in
+                 `images/long_chains.png` and `long_samples.png`, and a verdict in words (see `monitor`)
     energy gap   energies of held-out images after a positive phase, against noise images and other image sets: area
                  under the ROC curve of -E (1: every image below every impostor, 0.5: no difference)
 
@@ -28,8 +30,10 @@ from blackjax import diagnostics as chains
 from ml_collections import ConfigDict
 from scipy.stats import rankdata
 
+from nrf import figures, monitor
 from nrf.energy import EnergyModel
-from nrf.from_config import make_phases, read_sampler, to_states
+from nrf.from_config import make_phases, read_sampler
+from nrf.image_statistics import make_reference
 from nrf.phases import make_gradient_fn, uniform_states
 from nrf.trained import UNOPTIMIZED, Trained, read_trained, start_states
 from runtime import devices
@@ -185,7 +189,7 @@ def energy_gap(config: ConfigDict, trained: Trained) -> dict[str, dict[str, floa
     """
     data, settings = config.data, config.diagnose
     options = {"data_dir": data.dir, "size": data.size, "channels": data.channels, "contrast": data.contrast}
-    test = load_images(data.name, **options, num_train=data.num_train, seed=config.seed).test[: settings.images]
+    test = held_out_images(config)[: settings.images]
     draw = np.random.default_rng([config.seed, 1])
     shuffled = draw.permuted(test.reshape(len(test), -1, test.shape[-1]), axis=1).reshape(test.shape)
     impostors = {
@@ -195,7 +199,7 @@ def energy_gap(config: ConfigDict, trained: Trained) -> dict[str, dict[str, floa
     }
 
     def energies(images: np.ndarray) -> np.ndarray:
-        return image_energies(config, trained, to_states(images, trained.model, data.rescale))
+        return image_energies(config, trained, trained.space.to_states(images))
 
     own, result = energies(test), {}
     for name, images in impostors.items():
@@ -207,6 +211,32 @@ def energy_gap(config: ConfigDict, trained: Trained) -> dict[str, dict[str, floa
             "auroc": auroc(own, other),
         }
     return result
+
+
+def held_out_images(config: ConfigDict) -> np.ndarray:
+    """The held-out images of the config's data, grey levels (N, H, W, C)."""
+    data = config.data
+    return load_images(
+        data.name, data_dir=data.dir, size=data.size, channels=data.channels, num_train=data.num_train,
+        contrast=data.contrast, seed=config.seed,
+    ).test  # fmt: skip
+
+
+def run_long_chains(config: ConfigDict, trained: Trained) -> monitor.Watch:
+    """Run config.diagnose.long_chains chains from noise and as many from data for long_steps steps.
+
+    Raises NonFiniteError, with the step, if an energy is not finite.
+    """
+    settings, images = config.diagnose, held_out_images(config)
+    run = monitor.Chains(
+        trained.model, read_sampler(config, trained.model, False), trained.space, make_reference(images), images,
+        trained.thermal_sd, config.sampler.gradient_clip or None,
+    )  # fmt: skip
+    with Progress(settings.long_steps, 0, "running long chains") as progress:
+        return monitor.run_chains(
+            run, trained.weights, jax.random.key(config.seed + 1), settings.long_chains, settings.long_steps,
+            report=lambda step, energy: progress.update(step, f"energy {energy:.4g}"),
+        )  # fmt: skip
 
 
 def summarise(config: ConfigDict, trace: Trace) -> dict[str, Any]:
@@ -241,12 +271,20 @@ def summarise(config: ConfigDict, trace: Trace) -> dict[str, Any]:
 def diagnose(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     """Diagnose the trained model in `workdir`; returns what it writes to `diagnostics.json`.
 
-    In `mixing`, each layer has the worst of its units.  Raises ConfigError for fields that cannot be used.
+    In `mixing`, each layer has the worst of its units; `faults` says what keeps the field from sampling its data, and
+    is empty where nothing does.  Raises ConfigError for fields that cannot be used.
     """
     devices.set_matmul_precision(config.precision)
     trained = read_trained(config, workdir)
     report = {"updates": trained.updates, **summarise(config, run_chains(config, trained))}
     report["energy_gap"] = energy_gap(config, trained)
+    watch = run_long_chains(config, trained)
+    folder = pathlib.Path(workdir)
+    title = f"{config.data.name}, update {trained.updates}"
+    figures.chain_figure(watch, folder / "images" / "long_chains.png", title)
+    figures.chain_sheet(watch, held_out_images(config), folder / "images" / "long_samples.png", title)
+    report["long_chains"] = _without_nan(monitor.as_metrics(watch))
+    report["faults"], report["verdict"] = monitor.judge(watch), monitor.verdict(watch, trained.updates)
     write_json(pathlib.Path(workdir) / FILE, report, indent=2, allow_nan=False)
     return report
 

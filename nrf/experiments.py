@@ -29,7 +29,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nrf.controls import CHAINS, Control, check_controls, controlled_experiments, make_controls
-from nrf.from_config import to_states
 from nrf.known import recording as known_system
 from nrf.known.settings import settings
 from nrf.protocols import Protocol, make_protocol
@@ -100,7 +99,7 @@ def make_jobs(config: ConfigDict, workdir: str | pathlib.Path) -> list[Job]:
         data.name, data_dir=data.dir, size=data.size, channels=data.channels, num_train=data.num_train,
         contrast=data.contrast, seed=config.seed,
     )  # fmt: skip
-    protocols = {name: make_protocol(name, config, images, trained.model) for name in config.record.experiments}
+    protocols = {name: make_protocol(name, config, images, trained.space) for name in config.record.experiments}
     recorders: dict[tuple, Recorder] = {}
 
     def make_job(protocol: Protocol, config: ConfigDict, trained: Trained, control: Control | None = None) -> Job:
@@ -113,7 +112,7 @@ def make_jobs(config: ConfigDict, workdir: str | pathlib.Path) -> list[Job]:
 
     # Before any control is computed, what cannot be recorded is refused.
     jobs = [make_job(protocol, config, trained) for protocol in protocols.values()]
-    tuned_on = np.asarray(to_states(images.train[:CHAINS], trained.model, data.rescale), np.float32)
+    tuned_on = trained.space.to_states(images.train[:CHAINS])
     for control in make_controls(config, workdir, trained, tuned_on):
         controlled = [protocols[name] for name in controlled_experiments(config)]
         jobs += [make_job(protocol, control.config, control.trained, control) for protocol in controlled]

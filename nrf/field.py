@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import FrozenConfigDict
 
-from nrf.from_config import read_sampler, to_states
+from nrf.from_config import read_sampler
 from nrf.phases import make_gradient_fn, uniform_states
 from nrf.trained import Trained, read_run_config, read_trained, start_states
 from runtime import devices
@@ -82,7 +82,7 @@ class TrainedField:
             images = self._draw_data(seed, count) if isinstance(start, str) else self._checked(start, "start")
             states = self._start(start_key, images)
         states = self._free(run_key, self._trained.weights, states, jnp.int32(steps))
-        return np.clip(self._to_images(np.asarray(states[0])), 0.0, 1.0)
+        return np.clip(self._trained.space.to_images(np.asarray(states[0])), 0.0, 1.0)
 
     def data(self, part: str = "test", count: int | None = None) -> np.ndarray:
         """The first images of the training set or of the held-out ones, prepared as the model was trained on.
@@ -232,11 +232,7 @@ class TrainedField:
         return ", ".join(map(str, self.image_shape))
 
     def _as_states(self, images: np.ndarray) -> jax.Array:
-        return jnp.asarray(to_states(images, self._trained.model, self.config.data.rescale), jnp.float32)
-
-    def _to_images(self, states: np.ndarray) -> np.ndarray:
-        low, high = self._trained.model.bounds[0]
-        return (states - low) / (high - low) if self.config.data.rescale else states
+        return jnp.asarray(self._trained.space.to_states(images))
 
     def _start(self, key: jax.Array, images: np.ndarray):
         return start_states(self._trained, key, self._as_states(images), self.config.positive.start)

@@ -13,7 +13,26 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from nrf.image_statistics import gaussian_like
+from nrf.monitor import Watch
 from runtime.files import write_figure
+
+SHEET = 64  # images of a panel
+STARTS = {"noise": "tab:red", "data": "tab:blue"}
+# Measures of long chains that are drawn, and their titles.
+PANELS = {
+    "spectrum_distance": "distance of amplitude spectra",
+    "variance_pc_1-4": "variance, components 1-4, over data's",
+    "variance_pc_5-16": "variance, components 5-16",
+    "variance_pc_17-64": "variance, components 17-64",
+    "variance_pc_rest": "variance, other components",
+    "pixel_sd": "standard deviation of pixels",
+    "pixel_kurtosis": "kurtosis of pixels",
+    "gabor_kurtosis": "kurtosis of Gabor responses",
+    "gabor_dependence": "dependence of Gabor strengths",
+    "nearest_neighbour": "distance to the nearest chain",
+    "energy": "energy per pixel / T",
+}
 
 
 def tile(images: np.ndarray, columns: int, border: int = 1, value: float = 1.0) -> np.ndarray:
@@ -45,7 +64,7 @@ def sample_sheet(panels: Mapping[str, np.ndarray], path: pathlib.Path, title: st
 
 
 def training_curves(history: pd.DataFrame, path: pathlib.Path, title: str) -> None:
-    """Write energies of both phases, their gap, and the distance of samples from data, against the update number.
+    """Write energies of both phases, their gap, and the distance of long chains from data, against the update number.
 
     history: a row per update (see `runtime.metrics.read_metrics`).
     """
@@ -63,27 +82,59 @@ def training_curves(history: pd.DataFrame, path: pathlib.Path, title: str) -> No
     if "samples/spectrum_distance" in history:
         distance = np.asarray(history["samples/spectrum_distance"], float)
         seen = np.isfinite(distance)
-        quality.plot(step[seen], distance[seen], "o-", color="tab:green", ms=3, lw=1)
-        noise = np.asarray(history["samples/noise_distance"], float)
-        quality.plot(step[seen], noise[seen], "--", color="0.6", lw=1, label="white noise")
-        quality.set(xlabel="update", ylabel="distance of amplitude spectra", title="Samples against data")
+        quality.plot(step[seen], distance[seen], "o-", color="tab:green", ms=3, lw=1, label="long chains")
+        gaussian = np.asarray(history["samples/gaussian_distance"], float)
+        quality.plot(step[seen], gaussian[seen], "--", color="0.6", lw=1, label="Gaussian of the data's covariance")
+        quality.set(xlabel="update", ylabel="distance of amplitude spectra", title="Long chains against data")
         quality.set_ylim(0, None)
         quality.legend(frameon=False)
     figure.suptitle(title)
     write_figure(path, figure)
+def chain_sheet(watch: Watch, held_out: np.ndarray, path: pathlib.Path, title: str) -> None:
+    """Write long chains beside data and the Gaussian with the data's covariance, as PNG.
 
-
-def amplitude_spectrum(images: np.ndarray) -> np.ndarray:
-    """Root mean power at each spatial frequency of images (N, H, W, C), over images and channels: (H, W // 2 + 1)."""
-    power = np.abs(np.fft.rfft2(images, axes=(1, 2))) ** 2
-    return np.sqrt(power.mean(axis=(0, 3)))
-
-
-def spectrum_distance(images: np.ndarray, reference: np.ndarray) -> float:
-    """|a - b| / |b| for the amplitude spectra a of the images and b of the reference, the constant term left out.
-
-    0 for equal second-order statistics, 1 for blank images; white noise as strong as the reference lies between.
+    held_out: (M, H, W, C) grey levels.
     """
-    ours, theirs = (amplitude_spectrum(np.asarray(x, np.float64)) for x in (images, reference))
-    ours[0, 0] = theirs[0, 0] = 0.0
-    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+    number, steps = min(len(watch.images["data"]), SHEET), watch.lengths[-1]
+    panels = {
+        "data (held out)": held_out[np.arange(number) * len(held_out) // number],
+        "Gaussian of the data's covariance": gaussian_like(held_out, number, 0),
+        f"chains from noise, {steps} steps": watch.images["noise"][:number],
+        f"chains from data, {steps} steps": watch.images["data"][:number],
+    }
+    sample_sheet(panels, path, title, (0.0, 1.0))
+
+
+def chain_figure(watch: Watch, path: pathlib.Path, title: str) -> None:
+    """Write all measures of long chains, from noise and from data, against their length, with data's and Gaussian's."""
+    figure = Figure(figsize=(15, 8.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(3, 4).ravel()
+    names = [name for name in PANELS if name in watch.measures["noise"][0]]
+    for axis, name in zip(axes, names, strict=False):
+        for start, colour in STARTS.items():
+            values = [row[name] for row in watch.measures[start]]
+            axis.plot(watch.lengths, values, "o-", color=colour, ms=3, lw=1, label=f"from {start}")
+        for source, style, label in ((watch.reference, "-", "data"), (watch.gaussian, ":", "Gaussian")):
+            if name in source:
+                axis.axhline(source[name], color="k", ls=style, lw=0.8, label=label)
+        axis.set(xscale="log", xlim=(0.9 * watch.lengths[0], 1.1 * watch.lengths[-1]), title=PANELS[name])
+        if min(min(row[name] for row in rows) for rows in watch.measures.values()) >= 0:
+            axis.set_ylim(0, None)
+    axes[0].legend(frameon=False, fontsize=8)
+    bars = axes[len(names)]
+    if watch.temperature is not None:
+        bars.bar(range(len(watch.temperature)), watch.temperature, color="0.6", width=0.5)
+        bars.axhspan(0.95, 1.05, color="tab:green", alpha=0.2, lw=0)
+        bars.set(title="kinetic temperature / T", xlabel="layer", xticks=range(len(watch.temperature)))
+    else:
+        bars.set_axis_off()
+    for axis in axes[len(names) + 1 :]:
+        axis.set_axis_off()
+    for axis in axes[max(len(names) - 4, 0) : len(names)]:
+        axis.set_xlabel("chain length, steps")
+    rhat = ", ".join(f"{name} {value:.2f}" for name, value in watch.r_hat.items())
+    figure.suptitle(f"{title}; split R-hat of the second half: {rhat}")
+    write_figure(path, figure)
+
+

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
@@ -32,7 +34,7 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
     architecture = read_architecture(config)
     model = read_model(config, architecture)
     epoch = max(num_train // config.train.batch, 1)  # updates
-    rate = optimizers.epoch_decay(config.train.lr, config.train.lr_decay, epoch)
+    rate = read_learning_rate(config, epoch)
     positive, negative = make_phases(config, model)
     return Trainer(
         config=config,
@@ -43,6 +45,8 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
         learning_rate=rate,
         positive_phase=positive,
         negative_phase=negative,
+        thermal_sd=read_thermal_sd(config, model),
+        keeps_momentum=keeps_momentum(read_sampler(config, model, False), model),
         epoch=epoch,
     )
 
@@ -77,8 +81,9 @@ def read_model(config: ConfigDict, architecture: Architecture) -> EnergyModel:
     """The energy of an architecture, as config.model wants it."""
     model = config.model
     return make_energy(
-        architecture, weight_norm=model.weight_norm, ff_dynamics=model.ff_dynamics, **_network_choices(config)
-    )
+        architecture, weight_norm=model.weight_norm, ff_dynamics=model.ff_dynamics, gain=model.gain,
+        **_network_choices(config),
+    )  # fmt: skip
 
 
 def read_initializer(config: ConfigDict, architecture: Architecture) -> Initializer | None:
@@ -92,8 +97,41 @@ def read_optimizer(config: ConfigDict, learning_rate: optax.Schedule) -> optax.G
     """The optimizer of the energy's parameters that config.train describes."""
     train = config.train
     return optimizers.make_weight_optimizer(
-        train.optimizer, learning_rate, own_clip=train.own_clip, global_norm=train.global_norm or None
-    )
+        train.optimizer, learning_rate, own_clip=train.own_clip, global_norm=train.global_norm or None,
+        latent_rate=train.latent_lr,
+    )  # fmt: skip
+
+
+def read_learning_rate(config: ConfigDict, epoch: int) -> optax.Schedule:
+    """The learning rate that config.train describes, from the number of updates; epoch: updates."""
+    train = config.train
+    if train.lr_schedule == "epochs":
+        return optimizers.epoch_decay(train.lr, train.lr_decay, epoch)
+    if train.lr_final > train.lr:
+        raise ConfigError(f"config.train.lr_final is {train.lr_final}; give at most config.train.lr ({train.lr})")
+    return optax.cosine_decay_schedule(train.lr, train.updates, train.lr_final / train.lr)
+
+
+def read_thermal_sd(config: ConfigDict, model: EnergyModel) -> tuple[float, ...] | None:
+    """Per layer sqrt(T), T the sampler's temperature; None for samplers without one."""
+    temperature = config.sampler[config.sampler.name].get("temperature")
+    if temperature is None:
+        for field, start in (("positive.start", config.positive.start), ("negative.fresh", config.negative.fresh)):
+            if start == "thermal":
+                raise ConfigError(
+                    f"config.{field} is 'thermal', but the sampler '{config.sampler.name}' has no temperature; "
+                    "use another start or another sampler"
+                )
+        return None
+    layers = temperature if isinstance(temperature, tuple) else (temperature,) * len(model.bounds)
+    return tuple(float(t) ** 0.5 for t in layers)
+
+
+def keeps_momentum(sampler: Sampler, model: EnergyModel) -> bool:
+    """Whether the states of a sampler have a momentum."""
+    position = tuple(jax.ShapeDtypeStruct(shape, np.float32) for shape in model.architecture.state_shapes(1))
+    start = jax.eval_shape(lambda s: sampler.init(s, lambda s: (jnp.zeros(1), s)), position)
+    return start.momentum is not None
 
 
 def read_sampler(config: ConfigDict, model: EnergyModel, clamp_image: bool) -> Sampler:
@@ -133,12 +171,6 @@ def make_phases(config: ConfigDict, model: EnergyModel) -> tuple[Callable, Calla
         gradient_clip=clip,
     )  # fmt: skip
     return positive, negative
-
-
-def to_states(images: np.ndarray, model: EnergyModel, rescale: bool) -> np.ndarray:
-    """Grey levels [0, 1] as states of the image layer: stretched over its bounds, or left as they are."""
-    low, high = model.bounds[0]
-    return images * (high - low) + low if rescale else images
 
 
 def _network_choices(config: ConfigDict) -> dict[str, Any]:

@@ -26,15 +26,20 @@ SGD_MOMENTUM = 0.4
 
 
 def contrastive_loss(
-    model: EnergyModel, variables: Variables, positive: States, negative: States, l2: float, scale: float = 1.0
+    model: EnergyModel, variables: Variables, positive: States, negative: States, l2: float, scale: float = 1.0,
+    negative_weight: float = 1.0,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """Return L = E+ - E- + l2 (E+^2 + E-^2) and (E+, E-), with E the energy summed over the batch, over `scale`.
 
     positive, negative: states of both phases, held constant, tuples of (B, H, W, C); the batches may differ in size.
+    negative_weight: factor of the negative energies: images over chains makes both means count alike.
     """
     weights = model.prepare(variables)
     positive, negative = jax.lax.stop_gradient((positive, negative))
-    energies = tuple(jnp.sum(model.energy(weights, states)) / scale for states in (positive, negative))
+    energies = tuple(
+        factor * jnp.sum(model.energy(weights, states)) / scale
+        for factor, states in ((1.0, positive), (negative_weight, negative))
+    )
     up, down = energies
     return up - down + l2 * (up**2 + down**2), energies
 
@@ -89,7 +94,8 @@ OPTIMIZERS = {"adam": _adam, "sgd": _sgd}
 
 
 def make_weight_optimizer(
-    name: str, learning_rate: float | optax.Schedule, *, own_clip: bool = True, global_norm: float | None = None
+    name: str, learning_rate: float | optax.Schedule, *, own_clip: bool = True,
+    global_norm: float | None = None, latent_rate: float = 1.0,
 ) -> optax.GradientTransformation:
     """Build the optimiser of the energy model's parameters.
 
@@ -104,7 +110,20 @@ def make_weight_optimizer(
     if global_norm is not None and not global_norm > 0:
         raise ConfigError(f"the global norm of the weight gradient is {global_norm}; give a positive number or None")
     optimizer = OPTIMIZERS[name](learning_rate, own_clip)
+    if latent_rate != 1.0:
+        optimizer = optax.chain(optimizer, scale_latents(latent_rate))
     return optimizer if global_norm is None else optax.chain(optax.clip_by_global_norm(global_norm), optimizer)
+
+
+def scale_latents(factor: float) -> optax.GradientTransformation:
+    """Multiply the changes of all weights but those of the image layer (`net_0`, `bias_0`) by a factor."""
+
+    def scale(updates: optax.Updates, params: optax.Params | None = None) -> optax.Updates:
+        del params
+        own = ("net_0", "bias_0")
+        return {k: u if k in own else jax.tree.map(lambda a: factor * a, u) for k, u in updates.items()}
+
+    return optax.stateless(scale)
 
 
 def epoch_decay(learning_rate: float, factor: float, updates_per_epoch: int) -> optax.Schedule:

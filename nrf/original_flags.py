@@ -50,7 +50,7 @@ SAME = {
     "num_it_viz": "visualise.steps",
     "randomize_neg_its": "negative.poisson",
     "model_save_interval": "log.checkpoint_every",
-    "img_logging_interval": "log.images_every",
+    "img_logging_interval": "monitor.every",
     "dataset": "data.name",
     "initializer": "positive.start",
     "state_optimizer": "sampler.name",

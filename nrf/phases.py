@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from nrf.energy import EnergyModel, States, Weights
 from nrf.samplers.base import SamplerInfo
+from nrf.samplers.boundaries import reflect
 
 
 class EarlyStop(NamedTuple):
@@ -80,19 +81,22 @@ def make_phase(
     gradient_clip: float | None = None,
     early_stop: EarlyStop | None = None,
 ) -> Callable[..., PhaseResult]:
-    """Build run(key, weights, states, num_steps) -> PhaseResult.
+    """Build run(key, weights, states, num_steps, momentum=None) -> PhaseResult.
 
     sampler: `init(position, gradient_fn)` and `step(key, state, gradient_fn) -> (state, info)` over the free layers;
-    clamp_image: hold layer 0; num_steps: int or int32 array, cut to max_steps.  The sampler starts anew in every phase.
+    clamp_image: hold layer 0; num_steps: int or int32 array, cut to max_steps.  The sampler starts anew in every
+    phase, but for the momentum of the free layers where one is given.
     """
 
-    def run(key: jax.Array, weights: Weights, states: States, num_steps) -> PhaseResult:
+    def run(key: jax.Array, weights: Weights, states: States, num_steps, momentum=None) -> PhaseResult:
         """Run the phase from `states` (all layers), taking `num_steps` steps, an int or an int32 array."""
         if clamp_image and len(states) == 1:
             return still(model, weights, states)
         image = states[0] if clamp_image else None
         gradient_fn = make_gradient_fn(model, weights, image, gradient_clip)
         state = sampler.init(states[1:] if clamp_image else states, gradient_fn)
+        if momentum is not None:
+            state = state._replace(momentum=momentum)
         # The loop carries diagnostics, so their shapes are needed before the first step.
         info_shape = jax.eval_shape(lambda s: sampler.step(key, s, gradient_fn)[1], state)
         info = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), info_shape)
@@ -133,6 +137,17 @@ def uniform_states(key: jax.Array, model: EnergyModel, batch: int) -> States:
         jax.random.uniform(k, shape, minval=max(low, -1.0), maxval=min(high, 1.0))
         for k, shape, (low, high) in zip(keys, model.architecture.state_shapes(batch), model.bounds, strict=True)
     )
+
+
+def thermal_states(key: jax.Array, model: EnergyModel, batch: int, deviations: tuple[float, ...]) -> States:
+    """Fresh states drawn from N(0, sd²) per layer, reflected into the range of the state activation.
+
+    With sd = sqrt(T) this is the law of states that no network drives.
+    """
+    keys = jax.random.split(key, len(model.bounds))
+    shapes = model.architecture.state_shapes(batch)
+    drawn = (sd * jax.random.normal(k, shape) for k, shape, sd in zip(keys, shapes, deviations, strict=True))
+    return tuple(reflect(s, bounds)[0] for s, bounds in zip(drawn, model.bounds, strict=True))
 
 
 def noise_images(key: jax.Array, model: EnergyModel, batch: int, rescale: bool) -> jax.Array:

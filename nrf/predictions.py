@@ -303,7 +303,7 @@ def predict_field(config: ConfigDict, trained: Trained, images: ImageSet) -> dic
     settings, model = config.record.prediction, trained.model
     shapes = [shape[1:] for shape in model.architecture.state_shapes(1)[1:]]
     geometry = read_geometry(config, tuple(shape[-1] for shape in shapes))
-    protocol = make_protocol(EXPERIMENT, config, images, model)
+    protocol = make_protocol(EXPERIMENT, config, images, trained.space)
     angles = np.unique(protocol.table["angle"])
     rows = np.flatnonzero(np.isin(protocol.table["angle"], angles[: settings.angles]))
     shown = np.concatenate([protocol.images[rows], protocol.blank[None]])

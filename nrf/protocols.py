@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from nrf.energy import EnergyModel
-from nrf.from_config import to_states
+from nrf.image_space import ImageSpace
 from nrf.stimuli import STIMULUS_SETS, StimulusSet, as_presented, make_stimuli, michelson_contrast
 from recordings.names import FREE, LINE, OBSERVE, TUNING
 from recordings.periods import Periods
@@ -41,14 +40,14 @@ class Protocol(NamedTuple):
     stimuli: StimulusSet | None = None  # as shown, in grey levels; None for natural images and none
 
 
-def make_protocol(name: str, config: ConfigDict, images: ImageSet, model: EnergyModel) -> Protocol:
+def make_protocol(name: str, config: ConfigDict, images: ImageSet, space: ImageSpace) -> Protocol:
     """Make the experiment `name` of config.record.
 
     Args:
         name: a stimulus set, 'observe' or 'free'.
         config: of the run.
         images: grey levels in [0, 1]; the mean training image is the blank and the base of all stimuli.
-        model: whose bounds say what states images become.
+        space: says what states images become.
 
     Raises:
         ConfigError: an unknown experiment, or options that its stimulus set does not have or that do not fit the image.
@@ -78,7 +77,7 @@ def make_protocol(name: str, config: ConfigDict, images: ImageSet, model: Energy
     # Without a burn-in the chains start on the image itself.
     burn_in = shown if periods.burn_in == 0 else images.train[draw.integers(len(images.train), size=len(shown))]
     parts = (shown, burn_in, as_presented(base))
-    presented = [np.asarray(to_states(part, model, config.data.rescale), np.float32) for part in parts]
+    presented = [space.to_states(part) for part in parts]
     sites = np.broadcast_to(sites, (len(shown), *sites.shape[-2:])).astype(np.int16)
     return Protocol(name, *presented, table, periods, name != FREE, sites, stimuli)
 

@@ -6,6 +6,7 @@ stages after it must wait. A stage imports what it needs when it is called: the 
 
 from __future__ import annotations
 
+from runtime.errors import RunError
 from runtime.sweeps import is_sweep, train_sweep
 
 
@@ -56,11 +57,20 @@ def record_known(config, workdir, flags) -> None:
 
 
 def diagnose(config, workdir, flags) -> None:
-    """Measure how well the chains mix and what the energy tells apart."""
+    """Say whether the field samples its data, how well the chains mix and what the energy tells apart."""
     from nrf.diagnostics import diagnose as run
 
-    run(config, workdir)
-    print(f"numbers in {workdir / 'diagnostics.json'}")
+    report = run(config, workdir)
+    print(f"{report['verdict']}\nnumbers in {workdir / 'diagnostics.json'}, figures in {workdir / 'images'}")
+    if report["faults"]:
+        raise RunError(f"the field in {workdir} does not sample its data: {len(report['faults'])} faults, listed above")
+
+
+def adopt(folder, workdir) -> None:
+    """Give a field that lies in another folder a run folder of its own."""
+    from nrf.trained import adopt as run
+
+    run(folder, workdir)
 
 
 def score(config, workdir, flags) -> None:

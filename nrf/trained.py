@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from nrf import image_space
 from nrf.energy import EnergyModel, States, Weights
 from nrf.from_config import make_trainer
-from nrf.phases import uniform_states
+from nrf.image_space import ImageSpace, read_image_space
+from nrf.phases import thermal_states, uniform_states
 from nrf.torch_import import check_matches
 from nrf.training import ADDED, MAY_CHANGE
 from runtime.checkpoint import read_tree
@@ -29,6 +32,8 @@ class Trained(NamedTuple):
     initializer: Any  # `nrf.initializer.Initializer`, None where training did not use one
     initializer_variables: dict
     updates: int  # updates behind the checkpoint
+    space: ImageSpace  # coordinates of the image layer
+    thermal_sd: tuple[float, ...] | None  # per layer sqrt(T); None for samplers without temperature
 
 
 def read_run_config(workdir: str | pathlib.Path) -> FrozenConfigDict:
@@ -63,21 +68,44 @@ def read_trained(config: ConfigDict, workdir: str | pathlib.Path, step: int | st
     tree = read_tree(folder / "checkpoints", step)
     key = jax.random.key(0)
     where = f"the checkpoint in {folder}"
-    variables = check_matches(tree["variables"], jax.eval_shape(trainer.model.init, key), where)
+    # The running average of the weights is the trained model, where training kept one.
+    variables = check_matches(tree.get("average") or tree["variables"], jax.eval_shape(trainer.model.init, key), where)
     guide = {}
     if trainer.initializer is not None:
         guide = check_matches(tree["initializer"], jax.eval_shape(trainer.initializer.init, key), where)
     weights = jax.jit(trainer.model.prepare, compiler_options=UNOPTIMIZED)(jax.tree.map(jnp.asarray, variables))
-    return Trained(trainer.model, weights, trainer.initializer, jax.tree.map(jnp.asarray, guide), int(tree["step"]))
+    guide, space = jax.tree.map(jnp.asarray, guide), read_image_space(config, trainer.model.bounds[0], folder)
+    return Trained(trainer.model, weights, trainer.initializer, guide, int(tree["step"]), space, trainer.thermal_sd)
+
+
+def adopt(source: str | pathlib.Path, workdir: str | pathlib.Path) -> None:
+    """Give a field that lies in one folder, such as one of `pretrained/`, a run folder of its own to work in.
+
+    What is there already is left as it is.  Raises ConfigError if the source holds no run.
+    """
+    source, workdir = pathlib.Path(source), pathlib.Path(workdir)
+    read_config(source)
+    if (workdir / CONFIG_FILE).exists() or source.resolve() == workdir.resolve():
+        return
+    # The config last: with it the folder is a run.
+    for name in ("checkpoints", image_space.FILE, CONFIG_FILE):
+        if (source / name).is_dir():
+            shutil.copytree(source / name, workdir / name, dirs_exist_ok=True)
+        elif (source / name).exists():
+            workdir.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / name, workdir / name)
 
 
 def start_states(trained: Trained, key: jax.Array, images: jax.Array, start: str) -> States:
-    """Images with latents from where the positive phase of training started: 'initializer', 'zeros', or at random.
+    """Images with latents from where the positive phase of training started, see config.positive.start.
 
-    images: (B, H, W, C).  There is no previous batch here, so 'previous' draws at random as well.
+    images: (B, H, W, C).  There is no previous batch here, so 'previous' draws from N(0, T), or uniformly where the
+    sampler has no temperature.
     """
     if start == "initializer":
         latents = trained.initializer.apply(trained.initializer_variables, images)
         return (images, *latents)
+    if start in ("thermal", "previous") and trained.thermal_sd is not None:
+        return (images, *thermal_states(key, trained.model, images.shape[0], trained.thermal_sd)[1:])
     drawn = uniform_states(key, trained.model, images.shape[0])[1:]
     return (images, *(tuple(jnp.zeros_like(s) for s in drawn) if start == "zeros" else drawn))

@@ -5,7 +5,8 @@
     config.json             the config, package versions and git revision
     metrics.jsonl           one line of numbers every `log.every` updates; the same in `tensorboard/`
     checkpoints/            the latest states and the one whose samples were most like the data
-    images/                 sample sheets and the training curves, refreshed while it runs
+    images/                 sheets of long chains, their statistics against length, and the training curves
+    whitening.npz           coordinates of the image layer, where they are whitened
 
 and goes on from the last whole checkpoint when it is called again with the same folder.
 """
@@ -21,9 +22,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from nrf import figures, starts
-from nrf.from_config import make_trainer, to_states
-from nrf.update import Samples, Trainer, TrainState
+from nrf import figures, monitor, starts
+from nrf.from_config import make_trainer, read_sampler
+from nrf.image_space import make_image_space, read_image_space, write_image_space
+from nrf.image_statistics import make_reference
+from nrf.update import Samples, Trainer, TrainState, trained_variables
 from runtime import devices
 from runtime.checkpoint import Checkpoints
 from runtime.config import ConfigError, check_same, save_config
@@ -33,8 +36,8 @@ from runtime.metrics import MetricsWriter, NonFiniteError, Progress, check_finit
 
 # What may differ when a run goes on: how long it is, how much of it is written down, and what is done afterwards.
 MAY_CHANGE = (
-    "train.updates", "train.start_from", "model.checkpoint", "log", "data.dir", "visualise", "record", "diagnose",
-    "score", "analyse",
+    "train.updates", "train.start_from", "model.checkpoint", "log", "monitor", "data.dir", "visualise", "record",
+    "diagnose", "score", "analyse",
 )  # fmt: skip
 # Fields that runs of earlier versions lack, with the values at which they did what they do.
 ADDED = {
@@ -42,7 +45,19 @@ ADDED = {
     **{f"sampler.{name}.boundary": "reflect" for name in ("underdamped", "langevin", "sghmc", "hmc", "mala", "nuts")},
     **{f"sampler.{name}.boundary": "clamp" for name in ("sghmc_thesis", "adam", "nesterov", "momentum", "sgd")},
     **{f"sampler.{name}.inverse_mass": 1.0 for name in ("hmc", "nuts")},
+    "data.noise": 0.0,
+    "data.whitened_sd": None,
+    "model.architecture.mixing": "separate",
     "model.checkpoint": None,
+    "model.gain": 1.0,
+    "negative.start": "buffer",
+    "negative.chains": 1,
+    "negative.renewed": 0.0,
+    "train.lr_schedule": "epochs",
+    "train.lr_final": 0.0,
+    "train.latent_lr": 1.0,
+    "train.average": 0.0,
+    "train.energy_unit": 1.0,
     "sweep.grid": (),
     "sweep.runs": (),
     "train.start_from": None,
@@ -51,7 +66,8 @@ ADDED = {
     "sampler.adam.b1": 0.9,
     "sampler.adam.b2": 0.999,
 }
-SHEET = 64  # images on a sample sheet
+# A small program, run once: compiling it without optimization is faster overall.
+UNOPTIMIZED = {"xla_backend_optimization_level": 0}
 
 
 class Run(NamedTuple):
@@ -61,6 +77,8 @@ class Run(NamedTuple):
     folder: pathlib.Path
     images: ImageSet  # states of the image layer, float32
     trainer: Trainer
+    chains: monitor.Chains  # what the monitor runs, ...
+    program: Callable  # ... compiled
     mesh: Mesh
 
 
@@ -83,9 +101,10 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             state, found, samples = update(state, next_batch(run, step - 1))
             check_health(config, step, found, checkpoints)
             ends = step == updates or stop.requested
-            if step % log.every == 0 or step % log.images_every == 0 or ends or step == 1:
+            looks = step % config.monitor.every == 0 or ends
+            if step % log.every == 0 or looks or step == 1:
                 metrics = {name: float(value) for name, value in found.items()}
-                if step % log.images_every == 0 or ends:
+                if looks:
                     metrics |= look(run, step, state, evaluate)
                 writer.write(step, metrics)
                 if log.histograms_every and step % log.histograms_every == 0:
@@ -93,7 +112,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             progress.update(step, f"gap {float(found['energy/gap']):+.4f}")
             if step % log.checkpoint_every == 0 or ends:
                 checkpoints.save(step, state, metrics)
-            if (step % log.images_every == 0 or ends) and jax.process_index() == 0:
+            if looks and jax.process_index() == 0:
                 curves = run.folder / "images" / "curves.png"
                 figures.training_curves(read_metrics(run.folder), curves, config.data.name)
             if ends:
@@ -109,14 +128,14 @@ def summary(folder: pathlib.Path, metrics: dict[str, Any]) -> str:
     if metrics:
         lines += [
             "  energy gap  {energy/gap:+.4f} per pixel, negative minus positive phase".format(**metrics),
-            "  samples     {samples/spectrum_distance:.2f} from the data in amplitude spectrum, white noise "
-            "{samples/noise_distance:.2f}".format(**metrics),
+            "  long chains {samples/spectrum_distance:.2f} from the data in amplitude spectrum, a Gaussian of the "
+            "data's covariance {samples/gaussian_distance:.2f}".format(**metrics),
         ]
     lines += [
-        f"  look at     {folder / 'images' / 'samples.png'} and curves.png beside it",
+        f"  look at     {folder / 'images' / 'samples.png'}; chains.png and curves.png beside it",
         f"  numbers     {folder / 'metrics.jsonl'}; curves: tensorboard --logdir {folder}",
         f"  weights     {folder / 'checkpoints'}",
-        "  try next    the same command with --config.train.updates=2000 goes on from here;",
+        "  try next    the same command with --stages=diagnose says whether long chains stay;",
         "              with --stages=visualise it draws what each channel likes",
     ]
     return "\n".join(lines)
@@ -127,20 +146,31 @@ def prepare_run(config: ConfigDict, folder: pathlib.Path) -> Run:
     devices.set_matmul_precision(config.precision)
     mesh = devices.make_mesh()
     devices.check_divides(config.train.batch, mesh)
-    devices.check_divides(config.negative.buffer_size, mesh)
+    stored = "chains" if config.negative.start == "persistent" else "buffer_size"
+    devices.check_divides(config.negative[stored], mesh)
     data = config.data
     images = load_images(
         data.name, data_dir=data.dir, size=data.size, channels=data.channels, num_train=data.num_train,
         contrast=data.contrast, seed=config.seed,
     )  # fmt: skip
     trainer = make_trainer(config, len(images.train))
-    scaled = [to_states(part, trainer.model, data.rescale) for part in (images.train, images.test)]
+    bounds = trainer.model.bounds[0]
     if (folder / "config.json").exists():
         check_same(config, folder, MAY_CHANGE, ADDED)
+        space = read_image_space(config, bounds, folder)
+    else:
+        space = make_image_space(config, bounds, images.train)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
+        write_image_space(space, folder)
         save_config(config, folder)
-    return Run(config, folder, ImageSet(*scaled, images.name), trainer, mesh)
+    chains = monitor.Chains(
+        trainer.model, read_sampler(config, trainer.model, False), space, make_reference(images.test), images.test,
+        trainer.thermal_sd, config.sampler.gradient_clip or None,
+    )  # fmt: skip
+    program = jax.jit(monitor.make_program(chains, monitor.stride_of(config.monitor.steps)))
+    scaled = [space.to_states(part) for part in (images.train, images.test)]
+    return Run(config, folder, ImageSet(*scaled, images.name), trainer, chains, program, mesh)
 
 
 def open_checkpoints(config: ConfigDict, folder: pathlib.Path) -> Checkpoints:
@@ -164,8 +194,7 @@ def restore_or_create(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, i
         print(f"going on after update {step} of {run.config.train.updates}")
         return state, step
     # A hundred small random draws, run once: compiling them without optimization is three times faster overall.
-    unoptimized = {"xla_backend_optimization_level": 0}
-    state = jax.jit(create, out_shardings=shardings(shapes, run.mesh), compiler_options=unoptimized)(key)
+    state = jax.jit(create, out_shardings=shardings(shapes, run.mesh), compiler_options=UNOPTIMIZED)(key)
     if starts.source(run.config) is None:
         return state, 0
     state = starts.begin(run.config, run.folder, run.trainer, state)
@@ -198,17 +227,23 @@ def compile_update(run: Run, state: TrainState) -> Callable:
 
 
 def shardings(state: TrainState, mesh: Mesh) -> TrainState:
-    """Where each part of the state lives: buffer and latents cut along their first axis, all else on every device."""
+    """Where each part of the state lives: states of chains cut along their first axis, all else on every device."""
     whole, cut = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(devices.BATCH_AXIS))
     places = jax.tree.map(lambda _: whole, state)
-    buffer = places.buffer._replace(states=tuple(cut for _ in state.buffer.states))
-    return places._replace(buffer=buffer, latents=tuple(cut for _ in state.latents))
+    buffer, chains = places.buffer, jax.tree.map(lambda _: cut, state.chains)
+    if buffer:
+        buffer = buffer._replace(states=tuple(cut for _ in state.buffer.states))
+    return places._replace(buffer=buffer, chains=chains, latents=tuple(cut for _ in state.latents))
 
 
 def next_batch(run: Run, step: int) -> jax.Array:
     """Training images of the update after `step`, shared out over the devices; a function of seed and step alone."""
-    index = batch_indices(run.config.seed, step, run.config.train.batch, len(run.images.train))
-    return devices.shard_batch(run.images.train[index], run.mesh)
+    seed, noise = run.config.seed, run.config.data.noise
+    images = run.images.train[batch_indices(seed, step, run.config.train.batch, len(run.images.train))]
+    if noise:
+        drawn = np.random.default_rng([seed, step, 1]).standard_normal(images.shape, np.float32)
+        images = images + np.float32(noise) * drawn
+    return devices.shard_batch(images, run.mesh)
 
 
 def check_health(config: ConfigDict, step: int, metrics: dict, checkpoints: Checkpoints) -> None:
@@ -230,27 +265,26 @@ def check_health(config: ConfigDict, step: int, metrics: dict, checkpoints: Chec
 
 
 def look(run: Run, step: int, state: TrainState, evaluate) -> dict[str, float]:
-    """Draw the sample sheet and measure how far samples are from held-out images; returns the measures."""
-    bounds = run.trainer.model.bounds[0]
-    test = run.images.test
-    rng = np.random.default_rng([run.config.seed, step])
-    held_out = test[rng.choice(len(test), run.config.train.batch, replace=len(test) < run.config.train.batch)]
-    size = int(state.buffer.size)
-    stored = devices.fetch(state.buffer.states[0])[max(size - 4 * SHEET, 0) : size]
-    reference = test[: 4 * SHEET]
-    noise = np.clip(rng.normal(reference.mean(), reference.std(), stored.shape), *bounds)
-    panels = {
-        "data (held out)": test[:SHEET],
-        "samples (after the negative phase)": stored[-SHEET:],
-        "white noise": noise[:SHEET],
-    }
-    title = f"{run.config.data.name}, update {step}"
-    for name in (f"samples_{step:07d}.png", "samples.png") if jax.process_index() == 0 else ():
-        figures.sample_sheet(panels, run.folder / "images" / name, title, bounds)
+    """Run long chains at the averaged weights, draw them beside the data, and return all that was measured."""
+    config, test = run.config, run.images.test
+    rng = np.random.default_rng([config.seed, step])
+    held_out = test[rng.choice(len(test), config.train.batch, replace=len(test) < config.train.batch)]
     measures = {name: float(v) for name, v in evaluate(state, devices.shard_batch(held_out, run.mesh)).items()}
-    return measures | {
-        "samples/spectrum_distance": figures.spectrum_distance(stored, reference),
-        "samples/noise_distance": figures.spectrum_distance(noise, reference),
+    variables = jax.tree.map(devices.fetch, trained_variables(state))
+    if jax.process_index() > 0:
+        return measures
+    key = jax.random.fold_in(jax.random.key(config.seed), step)
+    weights = jax.jit(run.trainer.model.prepare, compiler_options=UNOPTIMIZED)(variables)
+    settings = config.monitor
+    watch = monitor.run_chains(run.chains, weights, key, settings.chains, settings.steps, run.program)
+    title = f"{config.data.name}, update {step}"
+    for name in (f"samples_{step:07d}.png", "samples.png"):
+        figures.chain_sheet(watch, run.chains.held_out, run.folder / "images" / name, title)
+    figures.chain_figure(watch, run.folder / "images" / "chains.png", title)
+    distances = [rows[-1]["spectrum_distance"] for rows in watch.measures.values()]
+    return measures | monitor.as_metrics(watch) | {
+        "samples/spectrum_distance": float(np.mean(distances)),
+        "samples/gaussian_distance": watch.gaussian["spectrum_distance"],
     }
 
 

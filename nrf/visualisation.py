@@ -208,31 +208,31 @@ def visualise(config: ConfigDict, workdir: str | pathlib.Path) -> list[pathlib.P
             trajectory = run(run_key, trained.weights, start, select_channels(channels, settings.samples))
             title = mode if layer is None else f"{mode}, layer {layer}"
             name = "_".join(("visualise", mode) + (() if layer is None else (f"layer{layer}",)))
-            written += draw(np.asarray(trajectory.frames), channels, folder / name, title, model.bounds[0], every)
+            frames = trained.space.to_images(np.asarray(trajectory.frames))
+            written += draw(frames, channels, folder / name, title, every)
             progress.update(number + 1, title)
     return written
 
 
 def draw(
-    frames: np.ndarray, channels: int, path: pathlib.Path, title: str, bounds: tuple[float, float], every: int
+    frames: np.ndarray, channels: int, path: pathlib.Path, title: str, every: int
 ) -> list[pathlib.Path]:
     """Write the last frame as `path`.png and all frames as `path`.gif.
 
-    frames: (frames, channels × samples, H, W, C) states of the image layer; every: sampler steps between frames.
+    frames: (frames, channels × samples, H, W, C) grey levels; every: sampler steps between frames.
     """
     grouped = frames.reshape(len(frames), channels, -1, *frames.shape[2:])
-    movie = [mosaic(frame, bounds) for frame in grouped]
+    movie = [mosaic(frame) for frame in grouped]
     pictures = [path.with_name(path.name + ending) for ending in (".png", ".gif")]
     write_picture(movie[-1], pictures[0], f"{title}: {channels} channel(s), after {every * (len(frames) - 1)} steps")
     write_animation(movie, pictures[1], [f"{title}, step {every * i}" for i in range(len(movie))])
     return pictures
 
 
-def mosaic(images: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
-    """One picture (height, width, C) in [0, 1] of images (channels, samples, H, W, C): a square tile a channel."""
-    low, high = bounds
+def mosaic(images: np.ndarray) -> np.ndarray:
+    """One picture (height, width, C) of grey levels (channels, samples, H, W, C), cut to [0, 1]: a tile a channel."""
     inner = int(np.ceil(np.sqrt(images.shape[1])))
-    tiles = np.stack([figures.tile(np.clip((each - low) / (high - low), 0, 1), inner) for each in images])
+    tiles = np.stack([figures.tile(np.clip(each, 0, 1), inner) for each in images])
     return figures.tile(tiles, int(np.ceil(np.sqrt(len(tiles)))), border=3)
 
 

@@ -34,6 +34,7 @@ from runtime.files import write_json
 from runtime.overrides import parse_value
 
 CONFIG_FILE = "config.json"
+FOLDERS = Path(__file__).resolve().parents[1] / "configs" / "nrflv.py"  # reads run folders as presets
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "blackjax", "orbax-checkpoint", "numpy", "scipy", "scikit-image")
 
 
@@ -51,16 +52,17 @@ def select_preset(name: str, presets: Mapping[str, Any]) -> Any:
 
 
 def load_config(spec: str, overrides: Sequence[str] = ()) -> FrozenConfigDict:
-    """Returns the config of `FILE.py` or `FILE.py:PRESET` with the given fields changed, frozen.
+    """Returns the config of `FILE.py`, `FILE.py:PRESET` or a run folder with the given fields changed, frozen.
 
     Args:
-      spec: path of the config file, with the name of a preset after a colon, or without (the file's default).
+      spec: path of the config file, with the name of a preset after a colon, or without (the file's default); or the
+        folder of a run, whose config is that of its `config.json`.
       overrides: texts `--config.GROUP.FIELD=VALUE`, in order; the leading `--config.` may be left out.
 
     Raises:
       ConfigError: no such file, preset or field, or a value of the wrong kind.
     """
-    path, preset = _split_spec(spec)
+    path, preset = (FOLDERS, spec) if Path(spec).is_dir() else _split_spec(spec)
     get_config = _load_get_config(path)
     try:
         config = get_config(preset) if preset else get_config()

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from nrf.from_config import read_sampler, to_states
+from nrf.from_config import read_sampler
 from nrf.phases import make_gradient_fn
 from nrf.samplers.base import Position
 from nrf.score import annealing as ais
@@ -68,7 +68,7 @@ def read_grey_levels(config: ConfigDict, trained: Trained) -> GreyLevels:
     shape = trained.model.architecture.state_shapes(1)[0][1:]
     size = int(np.prod(shape))
     probes = np.concatenate([np.zeros((1, size)), np.eye(size)]).reshape(-1, *shape)
-    seen = np.asarray(to_states(probes, trained.model, config.data.rescale), np.float64).reshape(size + 1, size)
+    seen = np.asarray(trained.space.to_states(probes), np.float64).reshape(size + 1, size)
     matrix = (seen[1:] - seen[0]).T
     sign, log_determinant = np.linalg.slogdet(matrix)
     if sign == 0 or not np.isfinite(log_determinant):

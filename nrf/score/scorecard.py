@@ -26,7 +26,6 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from nrf.diagnostics import auroc
-from nrf.from_config import to_states
 from nrf.score import baselines
 from nrf.score.field import (
     bound_log_partition,
@@ -172,7 +171,7 @@ def field_parts(config: ConfigDict, trained: Trained, problem: Problem) -> dict[
 
     def states(patches: np.ndarray) -> np.ndarray:
         images = patches.reshape(-1, *problem.shape)
-        return np.asarray(to_states(images, trained.model, config.data.rescale), np.float32)
+        return trained.space.to_states(images)
 
     def log_partition() -> dict[str, Any]:
         total = settings.equilibrate + 2 * settings.anneal

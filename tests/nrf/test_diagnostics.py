@@ -65,5 +65,8 @@ def test_stage_writes_a_report(tmp_path):
     # Hundreds of momenta over hundreds of steps: the law of a thermostat that holds its temperature.
     np.testing.assert_allclose(report["temperature"]["of_momentum"], temperature, rtol=0.15)
     assert set(report["energy_gap"]) == {"noise", "shuffled pixels"}
+    assert report["verdict"].startswith("not what was wanted") and report["faults"]
+    assert report["long_chains"]["chains/noise/20/spectrum_distance"] > 0
+    assert {path.name for path in (folder / "images").iterdir()} == {"long_chains.png", "long_samples.png"}
     assert all(0 <= numbers["auroc"] <= 1 for numbers in report["energy_gap"].values())
     assert len(report["stability"]["energy_per_pixel"]) == 10

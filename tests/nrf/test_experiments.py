@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nrf import experiments, protocols
+from nrf.image_space import ImageSpace
 from nrf.trained import read_trained
 from recordings import period_statistics, sites
 from recordings.format import RecordingError
@@ -93,7 +94,7 @@ def test_every_period_shows_its_image(recorded, run_folder):
     config = config_with()
     trained = read_trained(config, run_folder)
     images = load_images("natural", size=8, channels=1, num_train=64, seed=config.seed, contrast=config.data.contrast)
-    protocol = protocols.make_protocol(NAME, config, images, trained.model)
+    protocol = protocols.make_protocol(NAME, config, images, trained.space)
     gradient_fn = jax.jit(trained.model.energy_and_gradient)
     blank = np.repeat(protocol.blank[None], 3, axis=0)
     shown = {5: protocol.burn_in_images, 6: blank, 26: protocol.images, 49: protocol.images, 50: blank, 63: blank}
@@ -108,7 +109,7 @@ def test_other_protocols_have_their_sites(run_folder):
     config = tiny_config(record={"experiments": names, "layers": (1,)})
     trained = read_trained(config, run_folder)
     images = load_images("natural", size=8, channels=1, num_train=64, seed=0)
-    made = {name: protocols.make_protocol(name, config, images, trained.model) for name in names}
+    made = {name: protocols.make_protocol(name, config, images, trained.space) for name in names}
     double = made["double_fewlocs_and_fewerangles"]
     offsets = np.stack([double.table["row_offset"], double.table["column_offset"]], axis=1)
     np.testing.assert_array_equal(double.sites[:, 1] - double.sites[:, 0], offsets)
@@ -200,8 +201,8 @@ def thesis_bytes(level: str) -> int:
         bounds = ((-1.0, 1.0),) * 4
 
     images = ImageSet(np.full((2, 32, 32, 3), 0.5, np.float32), np.full((2, 32, 32, 3), 0.5, np.float32), "grey")
-    trained = Trained(Model(), None, None, None, 0)
-    made = [protocols.make_protocol(name, config, images, trained.model) for name in config.record.experiments]
+    trained = Trained(Model(), None, None, None, 0, ImageSpace((-1.0, 1.0), True, None), None)
+    made = [protocols.make_protocol(name, config, images, trained.space) for name in config.record.experiments]
     return sum(experiments.make_schema(config, protocol, trained).num_bytes() for protocol in made)
 
 

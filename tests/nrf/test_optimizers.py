@@ -1,6 +1,7 @@
 """The contrastive loss, the clips and the optimizers of the weights, against their recursions written out."""
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -159,3 +160,17 @@ def test_bad_options_are_refused():
         make_weight_optimizer("adamw", 1e-3)
     with pytest.raises(ConfigError, match="global norm.*-1"):
         make_weight_optimizer("adam", 1e-3, global_norm=-1)
+
+
+def test_latents_may_learn_more_slowly():
+    params = {name: {"kernel": jnp.ones(3)} for name in ("net_0", "net_1", "bias_1")}
+    optimizer = make_weight_optimizer("sgd", 1.0, own_clip=False, latent_rate=0.1)
+    change, _ = optimizer.update(params, optimizer.init(params), params)
+    assert [float(change[name]["kernel"][0]) for name in params] == pytest.approx([-1.0, -0.1, -0.1])
+
+
+def test_more_chains_than_images_count_alike():
+    model = SimpleNamespace(prepare=lambda v: v, energy=lambda w, states: w * states[0][:, 0])
+    positive, negative = (jnp.array([[1.0], [3.0]]),), (jnp.array([[1.0], [1.0], [2.0], [4.0]]),)
+    _, energies = contrastive_loss(model, 2.0, positive, negative, l2=0.0, scale=2.0, negative_weight=0.5)
+    assert [float(e) for e in energies] == pytest.approx([4.0, 4.0])

@@ -72,7 +72,10 @@ def test_a_run_leaves_everything_in_its_folder(finished):
     assert table["negative/steps"].nunique() > 1  # Poisson lengths
     assert 0 < table.loc[12, "samples/spectrum_distance"] < 2
     names = {path.name for path in (finished / "images").iterdir()}
-    assert names == {"curves.png", "samples.png", "samples_0000006.png", "samples_0000012.png"}
+    assert names == {"chains.png", "curves.png", "samples.png", "samples_0000006.png", "samples_0000012.png"}
+    for start in ("noise", "data"):
+        assert {f"chains/{start}/{n}/gabor_kurtosis" for n in (1, 20)} <= set(table)
+    assert table.loc[12, "chains/temperature/layer_0"] > 0 and table.loc[12, "chains/r_hat/energy"] > 0.5
     assert all((finished / "images" / name).stat().st_size > 5000 for name in names)
     assert list((finished / "tensorboard").glob("events*"))
     assert json.loads((finished / "config.json").read_text())["config"]["train"]["updates"] == 12
@@ -230,6 +233,7 @@ SIMILAR = ("sghmc", "sghmc_thesis", "sgd", "hmc", "mala")  # to the default samp
 )
 def test_every_sampler_can_train(name, tmp_path):
     few = ["--config.train.updates=1", "--config.positive.steps=1", "--config.negative.steps=1"]
+    few += ["--config.negative.fresh=uniform"]
     config = tiny(f"--config.sampler.name={name}", *few, preset="small")
     run = prepare_run(config, tmp_path)
     state = jax.jit(run.trainer.create_state)(jax.random.key(0))
@@ -242,17 +246,19 @@ def test_every_sampler_can_train(name, tmp_path):
 
 PRESETS = {
     "quick": [],
-    "mnist": ["--config.data.dir={data}"],
+    "patches": [],
+    "digits": ["--config.data.dir={data}"],
     "cifar": ["--config.data.dir={data}"],
     "thesis": ["--config.data.dir={data}"],
 }
 SHORT = [
     "--config.train.updates=2", "--config.train.batch=2", "--config.positive.steps=2", "--config.negative.steps=2",
     "--config.negative.longest=2", "--config.negative.buffer_size=4", "--config.data.num_train=100",
+    "--config.negative.chains=2", "--config.monitor.chains=2", "--config.monitor.steps=20",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("preset", [p if p == "mnist" else pytest.param(p, marks=pytest.mark.slow) for p in PRESETS])
+@pytest.mark.parametrize("preset", [p if p == "digits" else pytest.param(p, marks=pytest.mark.slow) for p in PRESETS])
 def test_presets_run_two_updates(preset, request, tmp_path):
     overrides = list(SHORT)
     if PRESETS[preset]:

@@ -6,8 +6,10 @@ import jax
 from ml_collections import FrozenConfigDict
 
 from nrf.from_config import make_trainer
+from nrf.image_space import make_image_space, write_image_space
 from runtime.checkpoint import Checkpoints
 from runtime.config import save_config
+from runtime.images import load_images
 from tests.nrf.tiny import get_config
 
 STAGES = {
@@ -40,6 +42,7 @@ STAGES = {
     },
     "diagnose": {
         "chains": 4, "warmup": 40, "steps": 160, "thin": 2, "chunk": 20, "units": 3, "images": 12, "others": (),
+        "long_steps": 20, "long_chains": 2,
     },
 }  # fmt: skip
 
@@ -60,6 +63,9 @@ def make_run(folder: pathlib.Path, config: FrozenConfigDict) -> pathlib.Path:
     trainer = make_trainer(config, config.data.num_train)
     state = jax.jit(trainer.create_state)(jax.random.key(0))
     save_config(config, folder)
+    data = config.data
+    images = load_images(data.name, size=data.size, channels=data.channels, num_train=data.num_train, num_test=1)
+    write_image_space(make_image_space(config, trainer.model.bounds[0], images.train), folder)
     with Checkpoints(folder / "checkpoints") as checkpoints:
         checkpoints.save(0, state)
     return folder

@@ -1,0 +1,63 @@
+"""Make a folder that can be shipped of a run: what loads and shows its field, and nothing that only training needs.
+
+    python -m nrf.shipping runs/patches pretrained/patches
+
+The folder has the run's config, its averaged weights as the one checkpoint (float32, without optimizer and chains), its
+whitening, metrics, pictures and diagnostics.  A model card (`MODEL_CARD.md`) is for people to write.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import sys
+
+from nrf import diagnostics, image_space
+from runtime.checkpoint import Checkpoints, read_tree
+from runtime.config import CONFIG_FILE, ConfigError, clear_errors, read_record
+from runtime.files import write_json
+
+PICTURES = ("samples.png", "chains.png", "curves.png", "long_samples.png", "long_chains.png")
+LARGEST = 5 * 2**20  # bytes
+
+
+def ship(run: str | pathlib.Path, target: str | pathlib.Path, step: int | str = "latest") -> pathlib.Path:
+    """Copy what a reader of a field needs from a run folder into a folder of its own; returns the folder.
+
+    Args:
+        run: run folder.
+        target: folder to make; it must not hold a field yet.
+        step: number of updates of the checkpoint, 'latest' or 'best'.
+
+    Raises:
+        ConfigError: no run, a target that is taken, or more than 5 MB.
+        CheckpointError: no such checkpoint.
+    """
+    run, target = pathlib.Path(run), pathlib.Path(target)
+    record, tree = read_record(run), read_tree(run / "checkpoints", step)
+    if (target / CONFIG_FILE).exists():
+        raise ConfigError(f"{target} holds a field already; remove it, or give another folder")
+    # Where data lie on the machine that trained is no part of the field.
+    record["config"]["data"]["dir"] = None
+    kept = {"step": int(tree["step"]), "variables": tree.get("average") or tree["variables"]}
+    if tree.get("initializer"):
+        kept["initializer"] = tree["initializer"]
+    with Checkpoints(target / "checkpoints") as checkpoints:
+        checkpoints.save(kept["step"], kept)
+    (target / "images").mkdir(exist_ok=True)
+    for name in (image_space.FILE, "metrics.jsonl", diagnostics.FILE, *(f"images/{each}" for each in PICTURES)):
+        if (run / name).exists():
+            shutil.copy2(run / name, target / name)
+    write_json(target / CONFIG_FILE, record, indent=2)
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    if size > LARGEST:
+        raise ConfigError(f"{target} takes {size / 2**20:.1f} MB, more than {LARGEST // 2**20}: log less, or trim it")
+    return target
+
+
+if __name__ == "__main__":
+    with clear_errors():
+        if len(sys.argv) != 3:
+            raise ConfigError("give a run folder and a folder to make: python -m nrf.shipping RUN pretrained/NAME")
+        print(json.dumps({"shipped": str(ship(*sys.argv[1:]))}))

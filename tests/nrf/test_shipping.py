@@ -1,0 +1,83 @@
+"""Fields that are shipped: small, loadable without training data, usable as a config in every stage."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+import nrf
+from nrf import monitor
+from nrf.from_config import read_sampler
+from nrf.image_statistics import make_reference
+from nrf.shipping import ship
+from nrf.trained import adopt, read_trained
+from runtime.checkpoint import read_tree
+from runtime.config import ConfigError, flatten, load_config
+from runtime.images import load_images
+from tests.conftest import REPOSITORY
+from tests.nrf.trained_run import make_run, tiny_config
+
+SHIPPED = sorted(path.parent for path in (REPOSITORY / "pretrained").glob("*/config.json"))
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    run = make_run(tmp_path_factory.mktemp("run") / "run", tiny_config(data={"dir": "/somewhere"}))
+    return run, ship(run, tmp_path_factory.mktemp("shipped") / "tiny")
+
+
+def test_a_shipped_field_holds_the_averaged_weights_and_nothing_of_the_training(shipped):
+    run, folder = shipped
+    before, after = read_tree(run / "checkpoints"), read_tree(folder / "checkpoints")
+    assert set(after) == {"step", "variables", "initializer"}
+    jax.tree.map(np.testing.assert_array_equal, after["variables"], before["average"])
+    assert json.loads((folder / "config.json").read_text())["config"]["data"]["dir"] is None
+    images = nrf.load(run).data("test", 2)
+    np.testing.assert_array_equal(
+        nrf.load(folder).respond(images, seed=0, steps=2)[0], nrf.load(run).respond(images, seed=0, steps=2)[0]
+    )
+    with pytest.raises(ConfigError, match="holds a field already"):
+        ship(run, folder)
+
+
+def test_a_folder_is_a_config(shipped, tmp_path):
+    _, folder = shipped
+    config = load_config(str(folder), ["--config.record.block=3", "--config.data.dir=/elsewhere"])
+    flat = flatten(config)
+    assert flat["record.block"] == 3 and flat["data.dir"] == "/elsewhere" and flat["data.size"] == 8
+    assert flat["model.architecture.state_sizes"] == ((1, 8, 8), (4, 8, 8), (2, 2, 2))
+    with pytest.raises(ConfigError, match="config.positive.steps=0: it must be at least 1"):
+        load_config(str(folder), ["--config.positive.steps=0"])
+    adopt(folder, tmp_path / "run")
+    assert read_trained(config, tmp_path / "run").updates == 0
+    (tmp_path / "run" / "whitening.npz").unlink()
+    adopt(folder, tmp_path / "run")  # what is there is left alone
+    assert not (tmp_path / "run" / "whitening.npz").exists()
+    with pytest.raises(ConfigError, match="is no run folder"):
+        adopt(tmp_path, tmp_path / "other")
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_what_is_shipped_loads(folder: pathlib.Path):
+    field = nrf.load(folder)
+    assert field.sample(seed=0, count=2, steps=2).shape == (2, *field.image_shape)
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 5 * 2**20
+    assert len((folder / "MODEL_CARD.md").read_text().split()) > 100
+
+
+@pytest.mark.slow
+def test_chains_of_the_shipped_patches_are_like_their_data():
+    folder = REPOSITORY / "pretrained" / "patches"
+    config = load_config(str(folder))
+    trained = read_trained(config, folder)
+    held_out = load_images("natural", size=16, channels=1, num_train=10).test
+    chains = monitor.Chains(
+        trained.model, read_sampler(config, trained.model, False), trained.space, make_reference(held_out), held_out,
+        trained.thermal_sd,
+    )  # fmt: skip
+    watch = monitor.run_chains(chains, trained.weights, jax.random.key(1), 32, 2000)
+    # At this length chains from noise and from data need not agree on the energy yet; all else must hold.
+    faults = [fault for fault in monitor.judge(watch) if "R-hat" not in fault]
+    assert not faults, "\n".join(faults)
