@@ -25,6 +25,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from configs.nrflv_groups import analysis, diagnosis, recording, samplers, scoring, visualisation
+from recordings.names import LINE, PATCHES, REPEATED
 from runtime.config import select_preset
 from runtime.fields import choice, number, optional
 
