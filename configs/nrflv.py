@@ -242,7 +242,7 @@ def thesis(config: ConfigDict) -> None:
             "global_norm": 0.0,
         }
     )
-    config.monitor.update({"every": 500, "steps": 1000})
+    config.monitor.update({"every": 10, "steps": 1000})
     config.log.update({"every": 1, "histograms_every": 3, "checkpoint_every": 50})
     # A picture every 25 steps; the sampler has no temperature to anneal.
     config.visualise.update({"steps": 5000, "frames": 200, "samples": 16, "annealing": 1.0})
