@@ -41,6 +41,7 @@ from runtime.config import read_config
 from runtime.images import load_images
 
 UNITS = 12  # per layer, looked at
+IMAGES = 4  # held in the clamped case, at most
 BATCHES = 4  # of each chain's draws
 MOST_CORRELATED = 0.2  # of a batch's length: beyond it τ is not resolved
 TOLERANCE = 0.05  # of the thermal energy
@@ -79,16 +80,24 @@ class Problem(NamedTuple):
     temperature: float
 
 
-def autocorrelation_time(draws: np.ndarray, batches: int = BATCHES) -> np.ndarray:
+def autocorrelation_time(draws: np.ndarray, batches: int = BATCHES, groups: int = 1) -> np.ndarray:
     """τ = L var(batch means) / var, in draws, at least 1; (draws, chains, ...) -> (...).
 
-    The variance of batch means is about the mean of all, so chains that have not met count as correlated.
+    The variance of batch means is about the mean of all chains of one law, so chains that have not met count as
+    correlated.  groups: of neighbouring chains, each with a law of its own (another image held).
     """
     length = len(draws) // batches
     used = np.asarray(draws[: length * batches], np.float64)
+    grouped = used.reshape(len(used), groups, -1, *used.shape[2:])
+    used = (grouped - grouped.mean(axis=(0, 2), keepdims=True)).reshape(used.shape)
     means = used.reshape(batches, length, *used.shape[1:]).mean(axis=1).reshape(-1, *used.shape[2:])
     spread = used.reshape(-1, *used.shape[2:]).var(axis=0)
     return np.maximum(length * means.var(axis=0, ddof=1) / np.where(spread > 0, spread, 1.0), 1.0)
+
+
+def groups_of(chains: int) -> int:
+    """Images that a clamped case holds, as many chains on each."""
+    return next(count for count in range(min(IMAGES, chains), 0, -1) if chains % count == 0)
 
 
 def make_problem(config, trained: Trained, chains: int, clamped: bool) -> Problem:
@@ -98,7 +107,8 @@ def make_problem(config, trained: Trained, chains: int, clamped: bool) -> Proble
         data.name, data_dir=data.dir, size=data.size, channels=data.channels, num_train=data.num_train,
         contrast=data.contrast, seed=config.seed,
     ).test  # fmt: skip
-    shown = trained.space.to_states(images[np.arange(chains) * len(images) // chains])
+    groups = np.arange(chains) * groups_of(chains) // chains if clamped else np.arange(chains)
+    shown = trained.space.to_states(images[groups * (len(images) // chains)])
     states = start_states(trained, jax.random.key(config.seed), jnp.asarray(shown), config.positive.start)
     temperature = config.sampler[config.sampler.name].temperature
     temperature = temperature[0] if isinstance(temperature, tuple) else temperature
@@ -148,11 +158,16 @@ def run(problem: Problem, name: str, options: dict[str, Any], draws: int, units,
     jax.block_until_ready(state)
     seconds = time.perf_counter() - began
     energy = np.asarray(energy, np.float64)
-    times = {"energy": autocorrelation_time(energy)[None]}
+    groups = 1 if problem.image is None else groups_of(chains)
+
+    def measured(values: np.ndarray) -> np.ndarray:
+        return autocorrelation_time(values, groups=groups)
+
+    times = {"energy": measured(energy)[None]}
     for layer, values in zip(problem.free, kept, strict=True):
         values = np.asarray(values, np.float64)
-        times[f"layer_{layer}"] = autocorrelation_time(values)
-        times[f"layer_{layer}_squared"] = autocorrelation_time((values - values.mean(axis=(0, 1))) ** 2)
+        times[f"layer_{layer}"] = measured(values)
+        times[f"layer_{layer}_squared"] = measured((values - values.mean(axis=(0, 1))) ** 2)
     found = Found(
         times, float(energy.mean()), float(np.mean(gradients)), seconds / draws, float(np.mean(acceptance)),
         draws // BATCHES,

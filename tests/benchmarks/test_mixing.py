@@ -46,6 +46,10 @@ def test_time_of_dynamics_with_inertia_is_its_spectrum_at_zero():
 def test_chains_that_have_not_met_are_correlated():
     draws = np.random.default_rng(1).normal(size=(400, 8, 1)) + np.arange(8.0)[:, None]
     assert mixing.autocorrelation_time(draws)[0] > 80
+    # Unless they are not to meet, each pair of them holding an image of its own.
+    pairs = np.random.default_rng(1).normal(size=(400, 8, 1)) + np.repeat(np.arange(4.0), 2)[:, None]
+    assert mixing.autocorrelation_time(pairs, groups=4)[0] < 1.6
+    assert [mixing.groups_of(chains) for chains in (16, 6, 2, 7)] == [4, 3, 2, 1]
 
 
 def test_every_setting_is_a_sampler_s_own():
