@@ -218,6 +218,9 @@ def checks() -> list[dict]:
         check_row("sampling is faster", 0.9, "absent", "times", shuffled_weights=check_row("", 0.2, "undecided", "ms")),
         check_row("variability is quenched", None, "not tested", "ratio", "no stimulus was shown twice"),
     ]
+    levels = {"contrast": [0.4, 0.8]}
+    rows[0]["details"] = levels | {"hertz": [20.0, 41.0], "hertz_interval": [[19.0, 21.0], [40.0, 42.0]]}
+    rows[1]["details"] = levels | {"ratio": [None, 1.7], "ratio_interval": [[None, None], [1.5, 1.9]]}
     rows[0]["known"], rows[1]["known"] = check_row("", 23.0, "present"), check_row("", 1.4, "undecided", "ratio")
     rows[4]["check"], contrast = "variability_quenched", [0.4, 0.8, 1.2]
     hertz = {"hertz": [20, 30, 41], "hertz_interval": [[18, 22], [28, 32], [39, 43]]}
