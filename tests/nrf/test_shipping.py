@@ -77,7 +77,7 @@ def test_chains_of_the_shipped_patches_are_like_their_data():
         trained.model, read_sampler(config, trained.model, False), trained.space, make_reference(held_out), held_out,
         trained.thermal_sd,
     )  # fmt: skip
-    watch = monitor.run_chains(chains, trained.weights, jax.random.key(1), 32, 2000)
+    watch = monitor.run_chains(chains, trained.weights, jax.random.key(1), 32, 1000)
     # At this length chains from noise and from data need not agree on the energy yet; all else must hold.
     faults = [fault for fault in monitor.judge(watch) if "R-hat" not in fault]
     assert not faults, "\n".join(faults)
