@@ -59,8 +59,8 @@ class Explored(NamedTuple):
     square: Position  # over time, of squares
 
 
-def read_grey_levels(config: ConfigDict, trained: Trained) -> GreyLevels:
-    """The map of the config's data to states, found by showing it blank images with one pixel lit.
+def read_grey_levels(trained: Trained) -> GreyLevels:
+    """The map of grey levels to states, found by showing it blank images with one pixel lit.
 
     Raises:
         ConfigError: a map that loses information, which has no density.

@@ -167,7 +167,7 @@ def parts(config: ConfigDict, trained: Trained, problem: Problem) -> dict[str, C
 
 def field_parts(config: ConfigDict, trained: Trained, problem: Problem) -> dict[str, Callable[[], Any]]:
     """The parts that judge the field."""
-    settings, grey = config.score, read_grey_levels(config, trained)
+    settings, grey = config.score, read_grey_levels(trained)
 
     def states(patches: np.ndarray) -> np.ndarray:
         images = patches.reshape(-1, *problem.shape)

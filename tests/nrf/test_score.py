@@ -7,13 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import gaussian_filter
 from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 
 from nrf.architecture import Architecture
 from nrf.energy import make_energy
+from nrf.image_space import ImageSpace
 from nrf.score import field, outliers, restoration, scorecard
 from nrf.score.baselines import GaussianMixture, posterior_mean
 from nrf.trained import Trained
+from nrf.whitening import fit_whitening
 from runtime.config import ConfigError
 from tests.nrf.trained_run import make_run, tiny_config
 
@@ -48,7 +52,7 @@ def small():
     states = (image.reshape(-1, 1, 1, 1), np.stack([first, second], -1).reshape(-1, 1, 1, 2))
     energy = jax.jit(model.energy)(weights, tuple(jnp.asarray(s, jnp.float32) for s in states))
     on_grid = np.asarray(energy, np.float64).reshape((len(GRID),) * 3) / TEMPERATURE
-    return config, Trained(model, weights, None, {}, 0), on_grid
+    return config, Trained(model, weights, None, {}, 0, ImageSpace((-1.0, 1.0), True, None), None), on_grid
 
 
 def log_integral(log_values: np.ndarray, axes: int = 2) -> np.ndarray:
@@ -117,13 +121,30 @@ def test_restoration_in_mixed_coordinates_is_the_wiener_filter_of_a_quadratic_en
 
 
 def test_grey_levels_carry_the_density_along():
-    config = tiny_config()
-    architecture = Architecture.from_lists("tiny", **dict(config.model.architecture.items()))
-    grey = field.read_grey_levels(config, Trained(make_energy(architecture), {}, None, {}, 0))
+    architecture = Architecture.from_lists("tiny", **dict(tiny_config().model.architecture.items()))
+    model = make_energy(architecture)
+
+    def levels(space):
+        return field.read_grey_levels(Trained(model, {}, None, {}, 0, space, None))
+
+    grey = levels(ImageSpace((-1.0, 1.0), True, None))
     np.testing.assert_allclose(grey.matrix, 2 * np.eye(64), atol=1e-6)
     # States uniform over their box are grey levels uniform over 256 of them.
     uniform_states = -64 * np.log(2.0)
     assert grey.density(uniform_states) == pytest.approx(-np.log(256))
+
+    # A Gaussian of whitened states is one of images: the density is the same in either coordinates.
+    draw = np.random.default_rng(0)
+    images = 0.5 + 0.1 * gaussian_filter(draw.normal(size=(300, 8, 8, 1)), (0, 1, 1, 0))
+    whitened = ImageSpace((-1.0, 1.0), True, fit_whitening(images, 0.1))
+    grey = levels(whitened)
+    states = whitened.to_states(images[:5]).reshape(5, -1).astype(float)
+    np.testing.assert_allclose(states, images[:5].reshape(5, -1) @ grey.matrix.T + grey.offset, atol=1e-4)
+    inverse = np.linalg.inv(grey.matrix)
+    mean, covariance = -inverse @ grey.offset, 0.01 * inverse @ inverse.T
+    of_states = -0.5 * (states**2).sum(axis=1) / 0.01 - 32 * np.log(2 * np.pi * 0.01)
+    of_images = multivariate_normal(mean, covariance).logpdf(images[:5].reshape(5, -1))
+    np.testing.assert_allclose(grey.density(of_states), of_images / 64 - np.log(256), atol=1e-3)
     patches = field.dequantize(np.array([0.0, 0.5, 1.0]), 0)
     assert (np.floor(patches * 256) == [0, 128, 255]).all()
 
