@@ -34,6 +34,7 @@ STAGES = {
         "analyse": analysis_stages.analyse,
         "diagnose": nrf_stages.diagnose,
         "score": nrf_stages.score,
+        "respond": nrf_stages.respond,
     },
     "v1models": {"train": v1_stages.fit, "report": analysis_stages.report},
     "known": {

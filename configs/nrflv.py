@@ -24,7 +24,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from configs.nrflv_groups import analysis, diagnosis, recording, samplers, scoring, visualisation
+from configs.nrflv_groups import analysis, diagnosis, recording, responding, samplers, scoring, visualisation
 from recordings.names import LINE, PATCHES, REPEATED
 from runtime.config import select_preset
 from runtime.fields import choice, number, optional
@@ -150,7 +150,7 @@ def base() -> ConfigDict:
     config.monitor.steps = number(400, at_least=20)
 
     config.visualise, config.record, config.diagnose = visualisation(), recording(), diagnosis()
-    config.score, config.analyse = scoring(), analysis()
+    config.score, config.analyse, config.respond = scoring(), analysis(), responding()
     return config
 
 

@@ -193,6 +193,22 @@ def diagnosis() -> ConfigDict:
     return config
 
 
+def responding() -> ConfigDict:
+    """Stage `respond`: what the latents do while images of a file are shown, as features for models of neurons."""
+    config = ConfigDict()
+    config.images = optional(str)  # .npz file
+    config.array = "images"  # of the file, (n, side, side[, channels]): integers 0 to 255, or levels in [0, 1]
+    config.size = number(32, at_least=1)  # pixels that images are averaged to, a divisor of their side
+    config.stride = number(8, at_least=1)  # pixels between patches of the field's size
+    config.settle = number(100, at_least=0)  # steps before the first sample
+    config.samples = number(20, at_least=1)
+    config.every = number(10, at_least=1)  # steps between samples
+    config.batch = number(256, at_least=1)  # patches at once
+    config.weights = choice("trained", "shuffled")
+    config.name = "latents"  # of the file in the run folder's responses/
+    return config
+
+
 def scoring() -> ConfigDict:
     """Stage `score`: log likelihood, restoration and detection beside simple models of images."""
     config = ConfigDict()

@@ -94,7 +94,7 @@ def make_controls(
     """
     if not controlled_experiments(config):
         return []
-    makers = {LANGEVIN: _langevin, SHUFFLED: _shuffled_weights, DIAGONAL: _diagonal_mass}
+    makers = {LANGEVIN: _langevin, SHUFFLED: shuffle_weights, DIAGONAL: _diagonal_mass}
     return [makers[name](config, pathlib.Path(workdir), trained, images) for name in config.record.controls]
 
 
@@ -127,7 +127,10 @@ def _langevin(config: ConfigDict, workdir: pathlib.Path, trained: Trained, image
     return Control(LANGEVIN, FrozenConfigDict(changed), trained, about)
 
 
-def _shuffled_weights(config: ConfigDict, workdir: pathlib.Path, trained: Trained, images: np.ndarray) -> Control:
+def shuffle_weights(
+    config: ConfigDict, workdir: pathlib.Path, trained: Trained, images: np.ndarray | None = None
+) -> Control:
+    """The trained network with the entries of every tensor of its weights permuted."""
     model = trained.model
     variables = jax.tree.map(jnp.asarray, read_tree(workdir / "checkpoints", trained.updates)["variables"])
     variables = {**variables, "params": permute_entries(variables["params"], config.seed)}

@@ -87,3 +87,10 @@ def describe(config):
     from nrf.describe import describe as run
 
     return run(config)
+
+
+def respond(config, workdir, flags) -> None:
+    """Show the trained model images of a file and write what its latents do, for models of real neurons."""
+    from nrf.respond import respond as run
+
+    print(f"responses in {run(config, workdir)}")
