@@ -84,8 +84,10 @@ def _subject(results: Results) -> str:
     text = f"Layer {about['layer']}"
     if "updates" in first:
         text += f" of a field trained for {first['updates']:,} updates"
+    elif "system" in first:
+        text = f"The system with known answers ({first['system']})"
     if "sampler" in first:
-        text += f" and sampled by '{first['sampler']['name']}'"
+        text += f", sampled by '{first['sampler']['name']}',"
     return text
 
 

@@ -92,7 +92,7 @@ def _against_controls(rows: Sequence[Row]) -> str:
 def _known(rows: Sequence[Row]) -> str:
     judged = [row for row in rows if row.get("known")]
     if not judged:
-        return "The system with known answers was not recorded beside it (configs/known.py records it)."
+        return "No system with known answers was recorded beside it (configs/known.py is one)."
     found = [row["name"] for row in judged if row["known"]["verdict"] == "present"]
     return (
         f"In the system with known answers the same checks find {len(found)} of {len(judged)} effects"
