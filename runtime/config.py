@@ -111,6 +111,8 @@ def split_flags(arguments: Sequence[str]) -> tuple[str | None, list[str], list[s
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns {'group.field': value} over all fields of a nested config, in the config's order."""
+    # To list the fields is not to read them.
+    config = config._config if isinstance(config, ReadRecorder) else config
     fields = config.to_dict() if isinstance(config, ConfigDict) else config
     return {prefix + name: value for name, value in flatten_dict(fields, sep=".").items()}
 
