@@ -14,6 +14,7 @@ from runtime.config import ConfigError, RunError
 from tests.nrf.trained_run import make_run, tiny_config
 
 NAME = "contrast_and_angle"
+TEMPERATURE = tiny_config().sampler.langevin.temperature
 
 
 def tune_cheaply(patch):
@@ -29,7 +30,8 @@ def quick_compilation(monkeypatch):
 
 def config_with(names=("langevin", "shuffled_weights"), sampler=None, **record):
     record = {"layers": (1,), "movie": 0, "controls": names, "controlled": (NAME, "just_angle"), **record}
-    return tiny_config(record=record, sampler=sampler or {})
+    # Not every sampler has a temperature that states could start with.
+    return tiny_config(record=record, sampler=sampler or {}, negative={"fresh": "uniform"})
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,7 @@ def test_recordings_of_controls_have_the_schema_of_the_experiment(recorded):
     assert lost == ["momentum/1/centre"] and langevin.about["variables"] == ["state"]
     control, sampler = langevin.about["control"], langevin.about["sampler"]
     assert sampler["name"] == "langevin" and sampler["step_size"] == control["step_size"] > 0
-    assert sampler["temperature"] == control["temperature"] == 0.001
+    assert sampler["temperature"] == control["temperature"] == TEMPERATURE
     for name in ("images", "sites/1"):
         np.testing.assert_array_equal(shuffled.read(name), ordinary.read(name))
     for other in (shuffled, langevin):
@@ -115,7 +117,7 @@ def test_controls_go_on_where_they_stopped_with_the_same_step_size(recorded, mon
 
 @pytest.fixture(scope="module")
 def small_model(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("law") / "run", tiny_config())
+    return make_run(tmp_path_factory.mktemp("law") / "run", config_with())
 
 
 def trained_and_images(folder, config):
@@ -131,7 +133,7 @@ def test_langevin_has_the_law_of_the_model(small_model):
     assert tuned.autocorrelation_time >= 1 and tuned.tried[0] == controls.FACTORS[0]
     moments = []
     for name, step in (("langevin", tuned.step_size), ("underdamped", 0.1)):
-        options = {"step_size": step, "temperature": 0.001, "bounds": trained.model.bounds[1:]}
+        options = {"step_size": step, "temperature": TEMPERATURE, "bounds": trained.model.bounds[1:]}
         moments.append(moments_of(trained, images[:4], name, options))
     (mean, variance), (expected_mean, expected_variance) = moments
     assert np.abs(mean - expected_mean).mean() < 0.1 * np.sqrt(expected_variance).mean()
@@ -176,13 +178,13 @@ def test_tuning_is_deterministic_and_takes_a_stable_step(small_model):
 
 def test_step_sizes_of_layers_keep_their_ratio(small_model, monkeypatch):
     monkeypatch.setattr(controls, "FACTORS", (0.25, 0.5))
-    config = config_with(sampler={"langevin": {"step_size": (0.01, 0.04, 0.08), "temperature": 0.001}})
-    found = controls.tune_step_size(config, *trained_and_images(small_model, tiny_config())).step_size
+    config = config_with(sampler={"langevin": {"step_size": (0.01, 0.04, 0.08), "temperature": TEMPERATURE}})
+    found = controls.tune_step_size(config, *trained_and_images(small_model, config_with())).step_size
     np.testing.assert_allclose(np.divide(found, found[0]), (1, 4, 8))
 
 
 def test_a_step_size_that_diverges_is_named(small_model, monkeypatch):
-    config = config_with(sampler={"langevin": {"step_size": 0.05, "temperature": 0.001}})
+    config = config_with(sampler={"langevin": {"step_size": 0.05, "temperature": TEMPERATURE}})
     trained, images = trained_and_images(small_model, config)
     broken = jax.tree.map(lambda w: jnp.full_like(w, jnp.nan), trained.weights)
     with pytest.raises(RunError, match=r"control 'langevin' diverges at 0.25 times config.sampler.langevin.step_size"):
