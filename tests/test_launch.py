@@ -95,7 +95,7 @@ def test_no_flag_is_left_out():
 def test_a_grid_is_tried_before_anything_is_computed(tmp_path, calls):
     for grid, words in (
         ("(('train.lr',(1e-3,-1.0)),)", r"config.sweep.grid: train.lr=-1.0: it must be above 0"),
-        ("(('positive.start',('random','nowhere')),)", "positive.start=nowhere: it must be one of previous, .*, not 'nowhere'"),
+        ("(('positive.start',('random','nowhere')),)", "start=nowhere: it must be one of previous, .*, not 'nowhere'"),
     ):
         with pytest.raises(ConfigError, match=words):
             run(tmp_path, f"--config.sweep.grid={grid}")
