@@ -81,7 +81,7 @@ def test_a_run_leaves_everything_in_its_folder(finished):
     assert json.loads((finished / "config.json").read_text())["config"]["train"]["updates"] == 12
 
 
-@pytest.mark.parametrize("most", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("most", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_resumes_bit_for_bit(finished, tmp_path, most):
     folder = tmp_path / "run"
     draw = random.Random(0)
@@ -106,7 +106,7 @@ def test_killed_at_random_moments_it_resumes_bit_for_bit(finished, tmp_path, mos
         if run.returncode == 0:
             break
         assert run.returncode == -signal.SIGKILL
-    assert run.returncode == 0 and kills >= most - 1
+    assert run.returncode == 0 and kills >= max(most - 1, 1)
     expected, found = leaves(finished, 12), leaves(folder, 12)
     assert expected.keys() == found.keys()
     for name, array in expected.items():
@@ -225,11 +225,11 @@ def test_the_stages_after_training_read_their_groups(tmp_path):
     assert [field for field in unread if not field.startswith(unused_sets)] == []
 
 
-SIMILAR = ("sghmc", "sghmc_thesis", "sgd", "hmc", "mala")  # to the default sampler, to adam, to nuts
+SIMILAR = ("sghmc", "sghmc_thesis", "sgd", "hmc", "mala", "nuts")  # to the default sampler, to adam, to each other
 
 
 @pytest.mark.parametrize(
-    "name", ["langevin", "adam", "nuts", *(pytest.param(name, marks=pytest.mark.slow) for name in SIMILAR)]
+    "name", ["langevin", "adam", *(pytest.param(name, marks=pytest.mark.slow) for name in SIMILAR)]
 )
 def test_every_sampler_can_train(name, tmp_path):
     few = ["--config.train.updates=1", "--config.positive.steps=1", "--config.negative.steps=1"]
@@ -258,7 +258,8 @@ SHORT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("preset", [p if p == "digits" else pytest.param(p, marks=pytest.mark.slow) for p in PRESETS])
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
 def test_presets_run_two_updates(preset, request, tmp_path):
     overrides = list(SHORT)
     if PRESETS[preset]:
