@@ -2,6 +2,7 @@
 
     python launch.py --config=configs/v1/henaff.py --config.data.path=henaff2021_v1.npz            minutes on 2 cores
     python launch.py --config=configs/v1/henaff.py:quick --config.data.path=henaff2021_v1.npz      under a minute
+    python launch.py --config=configs/v1/henaff.py:joined …    a field's latents beside them: docs/joined.md
 
 Six recordings (242 units, mostly multi-units) of anaesthetised macaque V1 saw the same 440 images: natural frames of
 ten movies at two zooms, synthetic frames between a movie's first and last, and contrast versions.  Images are split by
@@ -19,9 +20,9 @@ from runtime.fields import optional
 
 
 def get_config(preset: str = "families") -> ConfigDict:
-    """Presets: families (default), quick (fewer draws, no learning curve)."""
+    """Presets: families (default), quick (fewer draws, no learning curve), joined (with the latents of a field)."""
     config = base()
-    select_preset(preset, {"families": lambda config: None, "quick": quick})(config)
+    select_preset(preset, {"families": lambda config: None, "quick": quick, "joined": joined})(config)
     return config
 
 
@@ -84,3 +85,10 @@ def quick(config: ConfigDict) -> None:
     config.scores.resamples = 200
     config.learning.groups = ()
     config.exciting.update({"units": 3, "steps": 30})
+
+
+def joined(config: ConfigDict) -> None:
+    """Latents of a field and of the same field with shuffled weights, as the stage `respond` writes them."""
+    quick(config)
+    config.families.update({"latents": family("file"), "shuffled": family("file")})
+    config.exciting.units = 0
