@@ -4,7 +4,8 @@
   that need it skip without it; under continuous integration (`CI=true`) such a skip fails the run whenever the folder
   is there after all.
 * JAX runs on one CPU device. A test of several devices starts a subprocess with its own `XLA_FLAGS`.
-* XLA compiles without optimisation: tests run many programs once, and compiling takes most of their time.
+* XLA compiles without optimisation: tests run many programs once, and compiling takes most of their time. Those that
+  draw millions of numbers compile with OPTIMIZED.
 * Compiled programs are kept in `.cache/jax`, small ones too, so that neither another file, nor a program that a test
   starts, nor a second run of the suite compiles them again. In memory they stay until they take too much of it.
 """
@@ -31,7 +32,11 @@ os.environ["XLA_FLAGS"] = " ".join((
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
     "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
 ))  # fmt: skip
+OPTIMIZED = {
+    "xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False, "xla_cpu_use_fusion_emitters": True
+}  # fmt: skip
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPOSITORY / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")

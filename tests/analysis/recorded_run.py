@@ -24,7 +24,7 @@ RECORD = {
 
 def make_recorded_run(folder: pathlib.Path, **changes):
     """Write a run folder with recordings; `changes` are fields of config.record.  Returns the config."""
-    config = tiny_config(record={**RECORD, **changes})
+    config = tiny_config("small", record={**RECORD, **changes})
     make_run(folder, config)
     experiments.record(config, folder)
     return config

@@ -200,15 +200,23 @@ def test_a_full_disk_is_named(tmp_path):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """Run folders of the same model, recorded at both levels: {level: (config, folder)}."""
-    folders = {level: tmp_path_factory.mktemp(level) / "run" for level in ("analysis", "full")}
-    return {level: (make_recorded_run(folder, level=level), folder) for level, folder in folders.items()}
+    """Config and folder of a run recorded at the level 'analysis'."""
+    folder = tmp_path_factory.mktemp("analysis") / "run"
+    return make_recorded_run(folder, level="analysis"), folder
 
 
-def test_both_levels_give_the_same_tables_and_arrays(recorded, monkeypatch):
+@pytest.fixture(scope="module")
+def recorded_in_full(tmp_path_factory):
+    """Config and folder of the same run recorded at the level 'full'."""
+    folder = tmp_path_factory.mktemp("full") / "run"
+    return make_recorded_run(folder, level="full"), folder
+
+
+@pytest.mark.slow
+def test_both_levels_give_the_same_tables_and_arrays(recorded, recorded_in_full, monkeypatch):
     monkeypatch.setattr(pipeline, "write_report", lambda folder, layer: folder)
     found = {}
-    for level, (config, folder) in recorded.items():
+    for level, (config, folder) in {"analysis": recorded, "full": recorded_in_full}.items():
         pipeline.analyse(config, folder)
         found[level] = folder / "analysis" / "layer1"
     assert_same(read_all(found["analysis"]), read_all(found["full"]))
@@ -219,7 +227,7 @@ def test_both_levels_give_the_same_tables_and_arrays(recorded, monkeypatch):
 
 
 def test_unusable_recordings_are_answered_with_one_sentence(recorded, tmp_path):
-    config, source = recorded["analysis"]
+    config, source = recorded
     with pytest.raises(ConfigError, match="holds no recordings; run the stage 'record'"):
         pipeline.analyse(config, tmp_path / "empty")
     folder = tmp_path / "run"
@@ -240,7 +248,7 @@ def test_unusable_recordings_are_answered_with_one_sentence(recorded, tmp_path):
 
 @pytest.mark.slow
 def test_kill_at_random_moments_loses_nothing(recorded, tmp_path):
-    _, source = recorded["analysis"]
+    _, source = recorded
     program = (
         "import pathlib, sys\nfrom analysis import pipeline\nfrom tests.nrf.trained_run import tiny_config\n"
         "pipeline.analyse(tiny_config(), pathlib.Path(sys.argv[1]))\n"

@@ -10,15 +10,12 @@ from scipy.linalg import solve_discrete_lyapunov
 
 from nrf.samplers import adaptation, gradient_from_energy, langevin, make_sampler, sghmc, sghmc_published, underdamped
 from nrf.samplers.mass import inverse_mass
+from tests.conftest import OPTIMIZED
 
 PRECISION = np.array([[2.0, -0.6, 0.3, 0.0], [-0.6, 1.5, 0.4, -0.2], [0.3, 0.4, 1.0, 0.1], [0.0, -0.2, 0.1, 0.8]])
 CENTRE = np.array([0.5, -1.0, 0.0, 2.0])
 PER_CENT = 0.01
-# Millions of draws: here compiling well pays, unlike in other tests.
-OPTIONS = {
-    "xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False, "xla_cpu_use_fusion_emitters": True
-}  # fmt: skip
-optimized = functools.partial(jax.jit, compiler_options=OPTIONS)
+optimized = functools.partial(jax.jit, compiler_options=OPTIMIZED)
 
 
 def correlated_gradient(position):

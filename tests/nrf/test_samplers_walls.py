@@ -1,5 +1,7 @@
 """Integrators, walls and coupled masses: reversibility, energy, volume, and the law inside a box."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from scipy.stats import truncnorm
 
 from nrf.samplers import gradient_from_energy, integrators, make_sampler, mass
 from nrf.samplers.boundaries import UNBOUNDED, clamp, reflect
+from tests.conftest import OPTIMIZED
 
 INFINITY = float("inf")
 
@@ -193,7 +196,7 @@ def box_moments(name, gradient_fn, shape, *, burn_in=150, keep=600, chains=8000,
     """Mean, second moments and extremes of one layer over chains and steps."""
     sampler = make_sampler(name, **options)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=OPTIMIZED)
     def run(key):
         state = sampler.init((jnp.full((chains, *shape), 0.1),), gradient_fn)
         keys = jax.random.split(key, burn_in)

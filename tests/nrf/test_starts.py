@@ -1,5 +1,6 @@
 """A run that begins with weights from elsewhere: from another run, or from a checkpoint of the original program."""
 
+import functools
 import json
 
 import jax
@@ -15,7 +16,10 @@ from runtime.config import ConfigError, load_config
 from tests.conftest import REPOSITORY
 from tests.nrf.test_torch_import import torch_table
 from tests.nrf.torch_writer import namespace, write_zip
-from tests.nrf.trained_run import make_run, tiny_config
+from tests.nrf import trained_run
+from tests.nrf.trained_run import make_run
+
+tiny_config = functools.partial(trained_run.tiny_config, "small")
 
 
 @pytest.fixture(scope="module")

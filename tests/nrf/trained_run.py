@@ -47,9 +47,9 @@ STAGES = {
 }  # fmt: skip
 
 
-def tiny_config(**changes) -> FrozenConfigDict:
+def tiny_config(preset: str = "tiny", **changes) -> FrozenConfigDict:
     """The tiny config with small groups for the later stages; changes are group=dict of fields."""
-    config = get_config()
+    config = get_config(preset)
     config.unlock()
     for group, fields in STAGES.items():
         config[group] = dict(fields)

@@ -1,5 +1,6 @@
 """Layers and networks: formulas, constraints, and errors at construction."""
 
+import functools
 import json
 
 import jax
@@ -36,7 +37,7 @@ KEY = jax.random.key(0)
 def _apply(spec, images, **options):
     network = Network(spec)
     variables = initialize(network, KEY)
-    return network, variables, network.apply(variables, images, **options)
+    return network, variables, jax.jit(functools.partial(network.apply, **options))(variables, images)
 
 
 def test_separable_gaussians_equal_the_two_dimensional_formula():
