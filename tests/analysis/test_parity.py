@@ -13,7 +13,13 @@ NAMES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Three files of fits check the same formula.
+REPEATED = ("exp2_fits", "exp3_fits")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name for name in NAMES]
+)
 def test_reference_arrays_are_reproduced(shared, name):
     results = parity_analysis.check(shared / "reference" / "analysis" / f"{name}.npz")
     assert results

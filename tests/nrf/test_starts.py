@@ -14,9 +14,9 @@ from nrf.training import import_weights, train
 from runtime.checkpoint import read_tree
 from runtime.config import ConfigError, load_config
 from tests.conftest import REPOSITORY
+from tests.nrf import trained_run
 from tests.nrf.test_torch_import import torch_table
 from tests.nrf.torch_writer import namespace, write_zip
-from tests.nrf import trained_run
 from tests.nrf.trained_run import make_run
 
 tiny_config = functools.partial(trained_run.tiny_config, "small")

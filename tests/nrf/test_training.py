@@ -27,7 +27,7 @@ from tests.conftest import REPOSITORY
 from tests.nrf.trained_run import make_run, tiny_config
 
 TINY = "tests/nrf/tiny.py"
-LAUNCH = [sys.executable, "launch.py", f"--config={TINY}"]
+LAUNCH = [sys.executable, "launch.py", f"--config={TINY}:small"]
 
 
 def environment(num_devices: int = 1) -> dict[str, str]:
@@ -68,7 +68,7 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_everything_in_its_folder(finished):
     table = read_metrics(finished)
     assert table.index[-1] == 12 and np.isfinite(table.loc[12, "energy/gap"])
-    assert {"energy/positive", "energy/negative", "negative/layer_2/momentum_rms", "positive/steps"} <= set(table)
+    assert {"energy/positive", "energy/negative", "negative/layer_1/momentum_rms", "positive/steps"} <= set(table)
     assert table["negative/steps"].nunique() > 1  # Poisson lengths
     assert 0 < table.loc[12, "samples/spectrum_distance"] < 2
     names = {path.name for path in (finished / "images").iterdir()}
@@ -142,7 +142,7 @@ def test_a_diverging_run_says_where_and_keeps_its_checkpoints(tmp_path):
 
 def test_a_run_goes_on_only_with_the_config_it_began_with(finished):
     with pytest.raises(ConfigError, match=r"train.batch was 8 and is 16"):
-        train(tiny("--config.train.batch=16"), finished)
+        train(tiny("--config.train.batch=16", preset="small"), finished)
 
 
 FEW = ("--config.train.updates=3", "--config.log.every=1")
