@@ -1,13 +1,15 @@
 """The Neural Random Field with latent variables, trained by contrastive divergence.
 
     python launch.py --config=configs/nrflv.py            quick: grey 16x16 patches of photographs that come with
-                                                          scikit-image; nothing is downloaded; about three minutes on
-                                                          2 cores; long chains have the data's spectrum and contrast
-    python launch.py --config=configs/nrflv.py:patches    the same field trained for hours: `pretrained/patches`
+                                                          scikit-image; nothing is downloaded; minutes on 2 cores;
+                                                          long chains have the data's spectrum, not yet its edges
+    python launch.py --config=configs/nrflv.py:patches    the same field trained for longer: `pretrained/patches`
+                                                          (16 minutes of one core)
     python launch.py --config=configs/nrflv.py:digits --config.data.dir=DATA
-                                                          28x28 digits; hours on 2 cores
+                                                          28x28 digits; hours on 2 cores (not yet trained to the end)
     python launch.py --config=configs/nrflv.py:cifar --config.data.dir=DATA
                                                           32x32 colour photographs, small model; hours on 2 cores
+                                                          (not yet trained to the end)
     python launch.py --config=configs/nrflv.py:thesis --config.data.dir=DATA
                                                           the architecture, sampler and schedule of the thesis on
                                                           CIFAR-10: 47,500 updates of 500 + 500 steps at batch 128;
