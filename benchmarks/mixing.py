@@ -3,10 +3,10 @@
     python benchmarks/mixing.py [--run pretrained/patches] [--chains 16] [--tune 300] [--steps 1000] [--cases free]
 
 Prints a JSON line per case and sampler.  All samplers start from the same states, which chains of Hamiltonian Monte
-Carlo have brought to the law, and are tuned by the same rule: of the settings in `SETTINGS` (seven each at most), the
-one of the most effective samples per gradient, worst quantity, among those whose mean energy is within 5 % of the
-thermal energy N T/2 of the reference chains'.  The thesis's sampler samples another law at every setting, so it is run
-as published and its energy error says by how much.
+Carlo have brought to the distribution, and are tuned by the same rule: of the settings in `SETTINGS` (seven each at
+most), the one of the most effective samples per gradient, worst quantity, among those whose mean energy is within 5 %
+of the thermal energy N T/2 of the reference chains'.  The thesis's sampler samples another distribution at every
+setting, so it is run as published and its energy error says by how much.
 
 Autocorrelation times come from batch means over chains, τ = L var(mean of L draws) / var(draw), which needs no
 reversibility, of the energy and of states and squared states of units of every layer; `resolved` is false where τ is
@@ -83,8 +83,8 @@ class Problem(NamedTuple):
 def autocorrelation_time(draws: np.ndarray, batches: int = BATCHES, groups: int = 1) -> np.ndarray:
     """τ = L var(batch means) / var, in draws, at least 1; (draws, chains, ...) -> (...).
 
-    The variance of batch means is about the mean of all chains of one law, so chains that have not met count as
-    correlated.  groups: of neighbouring chains, each with a law of its own (another image held).
+    The variance of batch means is about the mean of all chains of one distribution, so chains that have not met count
+    as correlated.  groups: of neighbouring chains, each with a distribution of its own (another image held).
     """
     length = len(draws) // batches
     used = np.asarray(draws[: length * batches], np.float64)
@@ -202,7 +202,7 @@ def line(case: str, name: str, options: dict, found: Found, error: float, tried:
         "options": options,
         "settings_tried": tried,
         "energy_error": round(error, 4),
-        "keeps_the_law": bool(abs(error) <= TOLERANCE),
+        "keeps_the_distribution": bool(abs(error) <= TOLERANCE),
         "draws_per_sample_worst": round(worst(found), 2),
         "draws_per_sample_median": round(float(np.median(every)), 2),
         "slowest": slowest,
@@ -237,8 +237,8 @@ def measure(problem: Problem, case: str, tune: int, draws: int) -> None:
             if np.isfinite(error) and (abs(error) <= TOLERANCE or name == "sghmc_thesis"):
                 tried.append((worst(found) * found.gradients, options))
         if not tried:
-            nothing = {"case": case, "sampler": name, "keeps_the_law": False, "settings_tried": len(settings_of(name))}
-            print(json.dumps(nothing), flush=True)
+            nothing = {"keeps_the_distribution": False, "settings_tried": len(settings_of(name))}
+            print(json.dumps({"case": case, "sampler": name, **nothing}), flush=True)
             continue
         _, options = min(tried, key=lambda each: each[0])
         found, _ = run(problem, name, options, draws, units, start)

@@ -93,7 +93,7 @@ def base() -> ConfigDict:
     config.sampler = samplers()
 
     config.positive = ConfigDict()
-    # Long enough for latents to come to rest: where they overshoot, or lag, that is learned as if it were the law.
+    # Long enough for latents to come to rest: where they overshoot, or lag, that is learned as if it were stationary.
     config.positive.steps = number(15, at_least=1)
     config.positive.poisson = False  # draw the number of steps from a Poisson distribution
     # Of the latents: where those of the last batch ended, N(0, T), uniform over their range, ...
@@ -131,7 +131,7 @@ def base() -> ConfigDict:
     config.train.lr_final = number(1e-5, at_least=0)
     config.train.lr_decay = number(1.0, above=0)  # factor per epoch
     config.train.average = number(0.995, at_least=0, below=1)  # memory of the running average of weights, 0 for none
-    config.train.l2 = number(0.0, at_least=0)  # weight of the squared energies, a penalty that biases the law
+    config.train.l2 = number(0.0, at_least=0)  # weight of the squared energies, a penalty that biases the distribution
     config.train.energy_unit = number(0.02, above=0)  # of energies in loss and log; the temperature: nats
     config.train.per_pixel = True  # energies in the loss: mean per image and pixel, or the sum over the batch
     config.train.own_clip = False  # the clip of the thesis that belongs to the optimizer (see nrf/optimizers.py)

@@ -1,7 +1,7 @@
 """Long chains at fixed weights, from noise and from data, measured against their length: what a field really samples.
 
-States of a replay buffer, or chains that follow moving weights, look like data long before the law of the model is
-like the data (Nijkamp et al., AAAI 2020).  What counts is where chains go, and stay, when the weights are held: those
+States of a replay buffer, or chains that follow moving weights, look like data long before the model's distribution is
+like the data's (Nijkamp et al., AAAI 2020).  What counts is where chains go, and stay, when the weights are held: those
 from noise must arrive where those from data remain.  `run_chains` runs both kinds together, and `Watch` holds, against
 chain length,
 

@@ -142,7 +142,7 @@ def uniform_states(key: jax.Array, model: EnergyModel, batch: int) -> States:
 def thermal_states(key: jax.Array, model: EnergyModel, batch: int, deviations: tuple[float, ...]) -> States:
     """Fresh states drawn from N(0, sd²) per layer, reflected into the range of the state activation.
 
-    With sd = sqrt(T) this is the law of states that no network drives.
+    With sd = sqrt(T) this is the distribution of states that no network drives.
     """
     keys = jax.random.split(key, len(model.bounds))
     shapes = model.architecture.state_shapes(batch)

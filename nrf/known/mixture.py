@@ -36,9 +36,9 @@ from nrf.samplers.base import GradientFn, gradient_from_energy
 SIZE, UNITS = 16, 32
 WAVELENGTH, ENVELOPE = 6.0, 3.0  # pixels
 NOISE = 3.943  # variance of a pixel
-SHAPE, SCALE = 2.0, 0.25  # of the Gamma law of z
+SHAPE, SCALE = 2.0, 0.25  # of the Gamma distribution of z
 SCALES = ("mode", "fixed", "marginal", "joint")
-GRID = np.linspace(0.005, 4.0, 800)  # of z, where a law of it is looked at or summed
+GRID = np.linspace(0.005, 4.0, 800)  # of z, where a density of it is looked at or summed
 
 
 class Mixture(NamedTuple):

@@ -1,6 +1,6 @@
 """Annealed importance sampling in a box, forward and in reverse, with exact Hamiltonian moves.
 
-Between a base whose normalizer is known and a target whose is wanted stand the laws
+Between a base whose normalizer is known and a target whose is wanted stand the distributions
 
     p_β(s) ∝ exp(-U_β(s)),    U_β = (1 - β) U_0 + β U_1,    0 = β_0 < β_1 < ... < β_K = 1,    s inside the walls.
 

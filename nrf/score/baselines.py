@@ -45,7 +45,7 @@ class GaussianMixture(NamedTuple):
 
 
 class Ica(NamedTuple):
-    """y = W (x - m), each y_i of law Σ_j π_ij N(0, v_ij)."""
+    """y = W (x - m), each y_i distributed as Σ_j π_ij N(0, v_ij)."""
 
     mean: np.ndarray  # (D,)
     unmixing: np.ndarray  # W (D, D)
@@ -81,7 +81,7 @@ def posterior_mean(mixture: GaussianMixture, seen: np.ndarray, observed: np.ndar
         Σ_k r_k(y) ( m_k + C_k Mᵀ (M C_k Mᵀ + σ² I)⁻¹ (y - M m_k) ),   M picks the observed pixels
 
     Args:
-        mixture: the law of x; one Gaussian gives the Wiener filter.
+        mixture: the distribution of x; one Gaussian gives the Wiener filter.
         seen: y, (N, D); values at pixels that are not observed do not matter.
         observed: (D,) bool.
         noise: σ > 0, in units of the patches.

@@ -1,7 +1,7 @@
 """Log likelihood of images under the field, between two bounds of annealed importance sampling.
 
-The field's law of image states x and latents h is exp(-E(x, h)/T) in the box of its walls; that of images is what is
-left when the latents are summed over,
+Image states x and latents h are distributed as exp(-E(x, h)/T) in the box of the field's walls; the distribution of
+images is what is left when the latents are summed over,
 
     log p(x) = log f(x) - log Z,    f(x) = ∫ exp(-E(x, h)/T) dh,    Z = ∫ f(x) dx.
 
@@ -11,7 +11,7 @@ reverse runs, started in the model's long chains (log Z) and in its chains at th
 
     lower = forward log f - reverse log Z,    upper = reverse log f - forward log Z,
 
-as far as those chains are samples of the law, which the gap, and the stage `diagnose`, tell.  A change of variables
+as far as those chains are samples of the model, which the gap, and the stage `diagnose`, tell.  A change of variables
 brings the density of states to that of grey levels 0 to 256 (see `GreyLevels`): with uniform dequantisation its mean is
 a lower bound of the log probability of 8-bit images (Theis, van den Oord & Bethge, ICLR 2016).
 """
@@ -88,7 +88,7 @@ def read_temperature(config: ConfigDict) -> float:
         options = config.sampler[config.sampler.name]
         if "temperature" not in options:
             raise ConfigError(
-                f"the sampler '{config.sampler.name}' has no temperature, at which a law could be judged; "
+                f"the sampler '{config.sampler.name}' has no temperature, at which a distribution could be judged; "
                 "give one as config.score.temperature"
             )
         temperature = options.temperature
@@ -96,7 +96,7 @@ def read_temperature(config: ConfigDict) -> float:
         if len(set(temperature)) > 1:
             raise ConfigError(
                 f"config.sampler.{config.sampler.name}.temperature differs between layers {temperature}: "
-                "the law sampled is not exp(-E/T); give one temperature as config.score.temperature"
+                "what is sampled is not exp(-E/T); give one temperature as config.score.temperature"
             )
         temperature = temperature[0]
     if not temperature > 0:

@@ -5,7 +5,7 @@ Of an image x only y = x + σ noise is seen, at the observed pixels.  The field'
     p(x, h | y) ∝ exp( -E(x, h)/T - Σ_observed (x_i - y_i)² / 2σ² ),
 
 which Hamiltonian moves sample (`annealing.move` at β = 1, so exactly).  It has the least mean squared error of all
-estimates if the field is the law of the images; a Gaussian's is the Wiener filter.
+estimates if the field is the distribution of the images; a Gaussian's is the Wiener filter.
 
 Where the map of grey levels to states mixes pixels (whitening), what is seen ties states together, at every scale of
 stiffness.  There the image layer moves in coordinates z, s = R z, with R Rᵀ the covariance that the quadratic term of

@@ -34,7 +34,7 @@ def test_each_true_centre_is_as_far_off_as_the_nearest_unit_that_counts(folder):
     assert found["correlation"] == 0.85 and found["gap"] == pytest.approx(0.1)
 
 
-def test_chance_is_the_law_of_the_nearest_of_random_points():
+def test_chance_is_the_distribution_of_the_nearest_of_random_points():
     # One point of many, evenly over a square of side 30: P(nearest > d) = (1 − πd²/30²)ⁿ away from the border.
     errors = recovery.chance_errors(np.array([[15.0, 15.0]]), 9, (31, 31), draws=200_000)
     for distance in (2.0, 4.0, 8.0):

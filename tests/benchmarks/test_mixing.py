@@ -23,7 +23,7 @@ def test_time_of_an_autoregression(coefficient):
 
 
 def test_time_of_dynamics_with_inertia_is_its_spectrum_at_zero():
-    """Positions that swing are no reversible chain: the law of their means is given by S(0), below and above τ = 1."""
+    """Positions that swing are no reversible chain: S(0) gives the spread of their means, below and above τ = 1."""
     curvature, chains, steps = 0.3, 256, 2000
     dynamics = Dynamics(0.5, 0.15, 1.0)
     sampler = make_sampler("underdamped", step_size=0.5, friction=0.15, temperature=1.0)

@@ -69,8 +69,8 @@ def test_few_levels_leave_a_gap_that_brackets_the_truth():
     assert gaps[1] < 0.3 * gaps[0]
 
 
-def test_moves_keep_a_law_at_the_walls():
-    """Half of a Gaussian cut at 0 and pushed against the wall: mean and variance of the truncated law."""
+def test_moves_keep_a_distribution_at_the_walls():
+    """Half of a Gaussian cut at 0 and pushed against the wall: mean and variance of the truncated distribution."""
     arguments = (jnp.array([-0.5]), jnp.array([[1.0]]), 0.0)
     bounds, base = ((0.0, INF),), ais.Base((jnp.zeros((1, 1)),), (jnp.ones((1, 1)),))
     chains = ais.start_chains(gaussian_target, arguments, (jnp.ones((2000, 1)),))

@@ -117,7 +117,7 @@ def test_controls_go_on_where_they_stopped_with_the_same_step_size(recorded, mon
 
 @pytest.fixture(scope="module")
 def small_model(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("law") / "run", config_with())
+    return make_run(tmp_path_factory.mktemp("small") / "run", config_with())
 
 
 def trained_and_images(folder, config):
@@ -125,7 +125,7 @@ def trained_and_images(folder, config):
     return read_trained(config, folder), images
 
 
-def test_langevin_has_the_law_of_the_model(small_model):
+def test_langevin_has_the_distribution_of_the_model(small_model):
     """Means and variances of latents under the tuned step size against the model's own sampler at a small step."""
     config = config_with()
     trained, images = trained_and_images(small_model, config)

@@ -184,7 +184,7 @@ def test_table_tells_gain_from_no_gain():
         assert found["quality"] == sorted(found["quality"])
 
 
-def test_mean_states_are_the_law_s():
+def test_mean_states_are_those_of_the_distribution():
     _, centre, gradient_fn = quadratic(size=4, batch=8)
     sampler = make_sampler("underdamped", step_size=0.8, friction=0.8, temperature=0.01)
     start = (jnp.zeros((8, 4)),)

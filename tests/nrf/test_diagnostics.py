@@ -10,7 +10,7 @@ from tests.nrf.trained_run import make_run, tiny_config
 
 
 def autoregressive(coefficient: float, draws: int, chains: int, seed: int = 0) -> np.ndarray:
-    """Chains x_t = a x_{t-1} + z_t started in their stationary law; autocorrelation time (1 + a) / (1 - a)."""
+    """Chains x_t = a x_{t-1} + z_t started in their stationary distribution; autocorrelation time (1 + a) / (1 - a)."""
     draw = np.random.default_rng(seed).normal(size=(draws, chains))
     draw[0] /= np.sqrt(1 - coefficient**2)
     for t in range(1, draws):
@@ -62,7 +62,7 @@ def test_stage_writes_a_report(tmp_path):
         ratio = numbers["effective_samples"] / numbers["effective_samples_per_gradient"]
         assert ratio == pytest.approx(settings.steps * settings.chains) and numbers["r_hat"] > 0.9
     np.testing.assert_allclose(report["temperature"]["of_noise"], temperature, rtol=1e-5)
-    # Hundreds of momenta over hundreds of steps: the law of a thermostat that holds its temperature.
+    # Hundreds of momenta over hundreds of steps: what a thermostat does that holds its temperature.
     np.testing.assert_allclose(report["temperature"]["of_momentum"], temperature, rtol=0.15)
     assert set(report["energy_gap"]) == {"noise", "shuffled pixels"}
     assert report["verdict"].startswith("not what was wanted") and report["faults"]

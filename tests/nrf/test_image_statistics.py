@@ -43,7 +43,7 @@ def test_chains_in_one_well_are_seen(photographs, reference):
     assert found["nearest_neighbour"] < 0.1 * statistics.measure(photographs[0][:64], reference)["nearest_neighbour"]
 
 
-def test_kurtosis_of_known_laws():
+def test_kurtosis_of_known_distributions():
     draw = np.random.default_rng(0)
     assert statistics.kurtosis(draw.normal(size=200_000)) == pytest.approx(3, abs=0.05)
     assert statistics.kurtosis(draw.uniform(size=200_000)) == pytest.approx(1.8, abs=0.02)

@@ -30,7 +30,7 @@ def test_scale_and_curvature_are_those_of_the_model(model):
     np.testing.assert_allclose(np.diag(model.overlap), 1)
 
 
-def test_mode_of_the_scale_is_that_of_the_whole_law(model):
+def test_mode_of_the_scale_is_that_of_the_whole_distribution(model):
     x = gsm.image(model, 0.75)
     covariance = model.features @ model.prior @ model.features.T
     grid = np.linspace(0.5, 0.7, 41)
@@ -42,7 +42,7 @@ def test_mode_of_the_scale_is_that_of_the_whole_law(model):
 
 
 @pytest.mark.parametrize("scale", gsm.SCALES)
-def test_energy_is_the_law_written_out(model, scale):
+def test_energy_is_the_density_written_out(model, scale):
     contrasts = np.array([0.5, 1.0])
     screen = gsm.make_screen(model, contrasts, 1.0 if scale == "fixed" else None)
     rng = np.random.default_rng(0)

@@ -22,11 +22,11 @@ DYNAMICS = Dynamics(step_size=0.4, friction=0.2, temperature=0.7)
 
 
 @pytest.mark.parametrize("dynamics", [DYNAMICS, Dynamics(0.17, 0.6, 2.0, inverse_mass=1.7)])
-def test_map_and_noise_keep_the_thermal_law(dynamics):
+def test_map_and_noise_keep_the_thermal_distribution(dynamics):
     for curvature in CURVATURES:
-        law = solve_discrete_lyapunov(mode_map(curvature, dynamics), mode_noise(dynamics))
+        covariance = solve_discrete_lyapunov(mode_map(curvature, dynamics), mode_noise(dynamics))
         # The positions of this scheme are exact in a quadratic well at every step size.
-        assert law[0, 0] == pytest.approx(dynamics.temperature / curvature, rel=1e-9)
+        assert covariance[0, 0] == pytest.approx(dynamics.temperature / curvature, rel=1e-9)
 
 
 def test_map_is_the_step_of_the_sampler():

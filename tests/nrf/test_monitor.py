@@ -1,4 +1,4 @@
-"""Long chains: measured against length, judged in words, on fields whose law is known."""
+"""Long chains: measured against length, judged in words, on fields whose distribution is known."""
 
 import functools
 
@@ -20,7 +20,7 @@ SD = 0.1
 
 
 class Gaussian:
-    """A field of an image layer alone whose law is N(0, stiffness⁻¹ T) in whitened coordinates."""
+    """A field of an image layer alone whose distribution is N(0, stiffness⁻¹ T) in whitened coordinates."""
 
     class architecture:
         @staticmethod
@@ -79,7 +79,7 @@ def test_wells_and_hot_layers_are_named(chains, program):
     stiff = monitor.run_chains(chains, jnp.float32(9.0), jax.random.key(0), 32, 300, program)
     faults = " ".join(monitor.judge(stiff))
     assert "chains have collapsed along components 1-4" in faults and "pixels vary 0.3" in faults
-    # h² times the curvature is 3.2, close to where the integrator leaves its law: the momentum is no longer at T.
+    # h² times the curvature is 3.2, close to where the integrator breaks down: the momentum is no longer at T.
     assert "layer 0 is at" in faults and "take smaller steps" in faults
 
 

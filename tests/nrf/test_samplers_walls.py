@@ -1,4 +1,4 @@
-"""Integrators, walls and coupled masses: reversibility, energy, volume, and the law inside a box."""
+"""Integrators, walls and coupled masses: reversibility, energy, volume, and the distribution inside a box."""
 
 import functools
 
@@ -251,7 +251,7 @@ def test_clamping_piles_mass_on_the_walls():
 
 
 @pytest.mark.parametrize("name", ["underdamped", "sghmc", "langevin"])
-def test_one_sided_wall_gives_the_exponential_law(name):
+def test_one_sided_wall_gives_the_exponential_distribution(name):
     slope, temperature = jnp.array([1.0, 0.7]), 0.2
     options = {"step_size": 0.005} if name == "langevin" else {"friction": 0.3, "step_size": 0.06}
 

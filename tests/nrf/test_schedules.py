@@ -47,10 +47,10 @@ def test_histories_hold_the_last_batches_only():
     assert sorted(np.asarray(schedule.positive).tolist()) == [2, 3, 4]
 
 
-def test_poisson_lengths_have_the_right_law_and_stay_in_range():
+def test_poisson_lengths_have_the_right_distribution_and_stay_in_range():
     draw = jax.vmap(lambda key: schedules.phase_length(key, 20.0, True, 1000))
     lengths = np.asarray(draw(jax.random.split(jax.random.key(0), 4000)))
-    # Mean and variance of a Poisson law are equal; standard errors are 0.07 and 0.45.
+    # Mean and variance of a Poisson distribution are equal; standard errors are 0.07 and 0.45.
     assert abs(lengths.mean() - 20) < 0.35
     assert abs(lengths.var() - 20) < 2.3
     assert int(schedules.phase_length(jax.random.key(0), 20.0, False, 12)) == 12

@@ -116,8 +116,8 @@ def test_restoration_in_mixed_coordinates_is_the_wiener_filter_of_a_quadratic_en
     trained = other._replace(model=model, weights=weights)
     found = restoration.make_restorer(cold, trained, grey)(task, quietly).reshape(2, 40, 4).mean(axis=1)
     inverse = np.linalg.inv(grey.matrix)
-    law = GaussianMixture(np.ones(1), (-inverse @ grey.offset)[None], (0.01 * inverse @ inverse.T)[None])
-    np.testing.assert_allclose(found, posterior_mean(law, seen[::40], observed, noise), atol=0.006)
+    posterior = GaussianMixture(np.ones(1), (-inverse @ grey.offset)[None], (0.01 * inverse @ inverse.T)[None])
+    np.testing.assert_allclose(found, posterior_mean(posterior, seen[::40], observed, noise), atol=0.006)
 
 
 def test_grey_levels_carry_the_density_along():

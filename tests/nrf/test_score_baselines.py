@@ -1,4 +1,4 @@
-"""Baselines of the scorecard: they find the law their data were drawn from, and their closed forms are right."""
+"""Baselines of the scorecard: they find what their data were drawn from, and their closed forms are right."""
 
 import numpy as np
 import pytest

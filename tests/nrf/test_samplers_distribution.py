@@ -1,4 +1,4 @@
-"""Samplers sample their law: Gaussian targets to 1 %, the joint check of Geweke, the published noise's shortfall."""
+"""Samplers sample what they should: Gaussian targets to 1 %, Geweke's joint check, the published noise's shortfall."""
 
 import functools
 
@@ -49,7 +49,7 @@ def moments(sampler, gradient_fn, start, burn_in, keep, seed=0):
 
 
 def assert_correlated_gaussian(means, covariances, temperatures, tolerance=PER_CENT):
-    """Whitened by the exact law, the mean is 0 and the covariance the identity, entry by entry."""
+    """Whitened by the exact distribution, the mean is 0 and the covariance the identity, entry by entry."""
     root = np.linalg.cholesky(PRECISION)
     for mean, covariance, temperature in zip(means, covariances, temperatures, strict=True):
         np.testing.assert_allclose(root.T @ covariance @ root / temperature, np.eye(4), atol=tolerance)
@@ -68,7 +68,7 @@ COUPLED = {"mass": ("diagonal", "circulant", "circulant", "diagonal"), "coupling
         ("langevin", {"step_size": 0.2}, 100, 700),
     ],
 )
-def test_gaussian_law_at_several_temperatures_and_masses(name, options, burn_in, keep):
+def test_gaussian_distribution_at_several_temperatures_and_masses(name, options, burn_in, keep):
     # Layers are independent of each other, so one run holds four temperatures and both masses.
     sampler = make_sampler(name, temperature=TEMPERATURES, **options)
     start = (jnp.zeros((5000, 4)),) * 4
@@ -78,7 +78,7 @@ def test_gaussian_law_at_several_temperatures_and_masses(name, options, burn_in,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["underdamped", "sghmc"])
-def test_gaussian_law_with_default_options(name):
+def test_gaussian_distribution_with_default_options(name):
     sampler = make_sampler(name)
     means, covariances, _ = moments(sampler, correlated_gradient, (jnp.zeros((10000, 4)),), 300, 1200)
     assert_correlated_gaussian(means, covariances, [1.0])
@@ -92,9 +92,9 @@ def test_gaussian_law_with_default_options(name):
         ("mala", {"step_size": 0.4, "temperature": 0.05}, 700, 0.6, 0.99),
     ],
 )
-def test_the_referee_samples_the_same_law(name, options, keep, lowest, highest):
+def test_the_referee_samples_the_same_distribution(name, options, keep, lowest, highest):
     sampler = make_sampler(name, **options)
-    # From far away in units of the temperature HMC accepts little: start where the law is.
+    # From far away in units of the temperature HMC accepts little: start where the distribution is.
     start = (jnp.tile(jnp.asarray(CENTRE, jnp.float32), (5000, 1)),)
     means, covariances, acceptance = moments(sampler, correlated_gradient, start, 50, keep)
     assert_correlated_gaussian(means, covariances, [options.get("temperature", 1.0)])
@@ -102,13 +102,13 @@ def test_the_referee_samples_the_same_law(name, options, keep, lowest, highest):
 
 
 @pytest.mark.slow
-def test_nuts_samples_the_same_law():
+def test_nuts_samples_the_same_distribution():
     sampler = make_sampler("nuts", step_size=0.5, temperature=0.05)
     means, covariances, _ = moments(sampler, correlated_gradient, (jnp.zeros((5000, 4)),), 20, 150)
     assert_correlated_gaussian(means, covariances, [0.05])
 
 
-def test_nuts_is_near_the_law_after_few_steps():
+def test_nuts_is_near_the_distribution_after_few_steps():
     sampler = make_sampler("nuts", step_size=0.5, temperature=0.05, max_num_doublings=4)
     means, covariances, acceptance = moments(sampler, correlated_gradient, (jnp.zeros((1000, 4)),), 10, 25)
     assert_correlated_gaussian(means, covariances, [0.05], tolerance=0.05)
@@ -150,7 +150,7 @@ def test_stationary_covariance_is_exact_at_every_step_size(module, step_size, fr
     np.testing.assert_allclose(covariance @ PRECISION / temperature, np.eye(4), atol=2e-4)
 
 
-def test_uneven_preconditioners_leave_the_law_alone():
+def test_uneven_preconditioners_leave_the_distribution_alone():
     options = sghmc.Options(mass="circulant", coupling_sd=0.6, num_burn_in=0, friction=0.3, step_size=0.2)
     update = sghmc.build_update(options)
     state = sghmc.init(ORIGIN)._replace(gradient_square=(jnp.array([[0.02, 1.0, 7.0, 0.3]]),))
@@ -220,8 +220,8 @@ def test_matched_and_unsampled_effective_temperatures():
         ("mala", {"step_size": 0.8}, 0.0),
     ],
 )
-def test_joint_law_of_states_and_data(name, options, half_kick):
-    """Geweke (2004): alternate steps of the sampler on x given y with a fresh y given x; the joint law must hold.
+def test_joint_distribution_of_states_and_data(name, options, half_kick):
+    """Geweke (2004): alternate steps of the sampler on x given y with a fresh y given x; the joint one must hold.
 
     x has the logistic density, y | x is N(x, 1): the marginal moments of x and the product with y are known.
     """
