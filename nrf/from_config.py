@@ -28,7 +28,7 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
     """Build all that an update needs, for a run on `num_train` images.
 
     Raises:
-      ConfigError: values that cannot work, naming the field.
+        ConfigError: values that cannot work, naming the field.
     """
     check_config(config)
     architecture = read_architecture(config)

@@ -121,12 +121,12 @@ def update(trainer: Trainer, state: TrainState, images: jax.Array) -> tuple[Trai
     """One update: both phases, then a step of the weights and of the initializer.
 
     Args:
-      trainer: what the update works with.
-      state: the state before.
-      images: (B, H, W, C) states of the image layer.
+        trainer: what the update works with.
+        state: the state before.
+        images: (B, H, W, C) states of the image layer.
 
     Returns:
-      The state after the update, metrics by name, and the states in which the phases ended.
+        The state after the update, metrics by name, and the states in which the phases ended.
     """
     keys = jax.random.split(jax.random.fold_in(state.key, state.step), 7)
     schedule = advance_schedule(trainer, state)
@@ -241,7 +241,7 @@ def update_weights(trainer: Trainer, state: TrainState, positive: States, negati
     """One step of the weights down the contrastive loss of both phases' states.
 
     Returns:
-      Variables, state of the optimizer, metrics (energies per pixel, loss, norm of the gradient, learning rate).
+        Variables, state of the optimizer, metrics (energies per pixel, loss, norm of the gradient, learning rate).
     """
     config, model = trainer.config.train, trainer.model
     pixels = config.energy_unit * config.batch * trainer.pixels

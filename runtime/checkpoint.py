@@ -47,11 +47,11 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-      directory: folder that holds them; made if it is missing.
-      keep_last: number of latest steps to keep.
-      keep_best: keep the step with the best metric as well.
-      best_metric: name, among the metrics given to `save`, of the one that counts.
-      best_mode: whether a large or a small value is good.
+        directory: folder that holds them; made if it is missing.
+        keep_last: number of latest steps to keep.
+        keep_best: keep the step with the best metric as well.
+        best_metric: name, among the metrics given to `save`, of the one that counts.
+        best_mode: whether a large or a small value is good.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class Checkpoints:
         """Writes a tree as the checkpoint of a step, replacing one of the same step; returns when it is on disk.
 
         Args:
-          step: number of completed steps.
-          tree: pytree of arrays, typed keys and Python numbers.
-          metrics: scalars to keep with it, one of which may decide whether it is the best.
+            step: number of completed steps.
+            tree: pytree of arrays, typed keys and Python numbers.
+            metrics: scalars to keep with it, one of which may decide whether it is the best.
 
         Raises:
-          CheckpointError: it could not be written; the earlier checkpoints are as they were.
+            CheckpointError: it could not be written; the earlier checkpoints are as they were.
         """
         content = {
             "step": step,
@@ -124,13 +124,13 @@ class Checkpoints:
         """Returns the step and the tree of the latest undamaged checkpoint, or of a given step.
 
         Args:
-          template: a tree like the saved one; gives containers, and each array's sharding. Arrays may stand as
-            `jax.ShapeDtypeStruct`.
-          step: the step to restore; None: the latest one that is whole, with a warning for each that is not.
+            template: a tree like the saved one; gives containers, and each array's sharding. Arrays may stand as
+                `jax.ShapeDtypeStruct`.
+            step: the step to restore; None: the latest one that is whole, with a warning for each that is not.
 
         Raises:
-          CheckpointError: no checkpoint, none (or not the given one) is whole, or it holds another tree: names the
-            first leaf that differs.
+            CheckpointError: no checkpoint, none (or not the given one) is whole, or it holds another tree: names the
+                first leaf that differs.
         """
         candidates = _step_folders(self.directory)[::-1] if step is None else [step]
         found, content = _first_whole(self.directory, candidates, self._damaged)
@@ -186,11 +186,11 @@ def read_tree(directory: str | os.PathLike, step: int | Literal["best", "latest"
     Containers of every kind become dicts: items of a tuple are named '0', '1', …; random keys become their key data.
 
     Args:
-      directory: the folder of a run's checkpoints.
-      step: number of the step, 'best', or 'latest' (the default).
+        directory: the folder of a run's checkpoints.
+        step: number of the step, 'best', or 'latest' (the default).
 
     Raises:
-      CheckpointError: there is no such step, or it is damaged.
+        CheckpointError: there is no such step, or it is damaged.
     """
     directory = Path(directory).absolute()
     if step in (None, "latest"):

@@ -55,12 +55,12 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> FrozenConfigDict:
     """Returns the config of `FILE.py`, `FILE.py:PRESET` or a run folder with the given fields changed, frozen.
 
     Args:
-      spec: path of the config file, with the name of a preset after a colon, or without (the file's default); or the
-        folder of a run, whose config is that of its `config.json`.
-      overrides: texts `--config.GROUP.FIELD=VALUE`, in order; the leading `--config.` may be left out.
+        spec: path of the config file, with the name of a preset after a colon, or without (the file's default); or the
+            folder of a run, whose config is that of its `config.json`.
+        overrides: texts `--config.GROUP.FIELD=VALUE`, in order; the leading `--config.` may be left out.
 
     Raises:
-      ConfigError: no such file, preset or field, or a value of the wrong kind.
+        ConfigError: no such file, preset or field, or a value of the wrong kind.
     """
     path, preset = (FOLDERS, spec) if Path(spec).is_dir() else _split_spec(spec)
     get_config = _load_get_config(path)
@@ -86,10 +86,11 @@ def split_flags(arguments: Sequence[str]) -> tuple[str | None, list[str], list[s
     Both `--config=X` and `--config X` are understood.
 
     Args:
-      arguments: the command line without the program's name.
+        arguments: the command line without the program's name.
 
     Returns:
-      The value of `--config` (None where absent), the `--config.FIELD=VALUE` texts, and every other argument, in order.
+        The value of `--config` (None where absent), the `--config.FIELD=VALUE` texts, and every other argument, in
+            order.
     """
     spec, overrides, others = None, [], []
     rest = iter(arguments)
@@ -150,10 +151,10 @@ def check_same(
     """Raises a `ConfigError` that names the fields in which a config differs from the one its run was started with.
 
     Args:
-      config: the config to go on with.
-      workdir: the run folder that holds the earlier one.
-      may_change: fields, or whole groups, that may differ, such as ('train.num_steps', 'log').
-      added: fields that the configs of earlier versions lack, with the values that stand for what was done then.
+        config: the config to go on with.
+        workdir: the run folder that holds the earlier one.
+        may_change: fields, or whole groups, that may differ, such as ('train.num_steps', 'log').
+        added: fields that the configs of earlier versions lack, with the values that stand for what was done then.
     """
     before, now = {**(added or {}), **flatten(read_config(workdir))}, flatten(_freeze(config.to_dict()))
     allowed = tuple(may_change)

@@ -37,7 +37,7 @@ def as_table(records: Sequence[Mapping[str, Any]]) -> str:
     """Returns records as text for people: what all runs share first, then a table of what differs.
 
     Args:
-      records: with the keys of `KEYS`, and others, such as a name, which are shown likewise.
+        records: with the keys of `KEYS`, and others, such as a name, which are shown likewise.
     """
     cells = [{key: _text(key, value) for key, value in record.items()} for record in records]
     names = list(dict.fromkeys(key for cell in cells for key in cell))

@@ -32,7 +32,7 @@ def initialize() -> None:
     0), JAX_NUM_PROCESSES and JAX_PROCESS_ID (from 0) say the same. Call it before anything else of JAX.
 
     Raises:
-      ConfigError: the processes cannot be joined.
+        ConfigError: the processes cannot be joined.
     """
     num_processes = next((int(os.environ[name]) for name in PROCESS_COUNTS if name in os.environ), 1)
     if num_processes == 1 or jax.distributed.is_initialized():
@@ -58,11 +58,11 @@ def shard_batch(tree: Any, mesh: Mesh) -> Any:
     """Returns a tree whose arrays are cut along their leading axis, one equal part on each device.
 
     Args:
-      tree: pytree of arrays (B, …) or typed keys (B,); on several processes, each passes the whole batch.
-      mesh: the devices.
+        tree: pytree of arrays (B, …) or typed keys (B,); on several processes, each passes the whole batch.
+        mesh: the devices.
 
     Raises:
-      ConfigError: B does not divide by the number of devices.
+        ConfigError: B does not divide by the number of devices.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if np.ndim(leaf) == 0:
@@ -89,8 +89,8 @@ def place(leaf: Any, sharding: Sharding) -> jax.Array:
     """Returns an array, or an array of typed keys, laid out over devices, those of other processes among them.
 
     Args:
-      leaf: array of any kind; one that is not sharded already must be the same in every process.
-      sharding: the layout.
+        leaf: array of any kind; one that is not sharded already must be the same in every process.
+        sharding: the layout.
     """
     if sharding.is_fully_addressable:
         return jax.device_put(leaf, sharding)

@@ -70,11 +70,11 @@ def make_executor(name: str = "local", options: str = "") -> Iterator[Execute]:
     """Yields execute(function, tasks) -> iterator of (index of the task, its result or exception).
 
     Args:
-      name: local, dask, slurm, sge or pbs.
-      options: `key=value,key=value`, see `OPTIONS`.
+        name: local, dask, slurm, sge or pbs.
+        options: `key=value,key=value`, see `OPTIONS`.
 
     Raises:
-      ConfigError: no such executor or option. RunError: the batch system is not there.
+        ConfigError: no such executor or option. RunError: the batch system is not there.
     """
     chosen = read_options(name, options)
     if name == "local":

@@ -26,9 +26,10 @@ class Field(FieldReference):
     """A field that refuses some values.
 
     Args:
-      default: its first value.
-      kinds: the type, or the types, of its values.
-      refusal: value -> what is wrong with it, or '' where nothing is; None is always accepted where the kinds allow it.
+        default: its first value.
+        kinds: the type, or the types, of its values.
+        refusal: value -> what is wrong with it, or '' where nothing is; None is always accepted where the kinds allow
+            it.
     """
 
     def __init__(self, default: Any, kinds: Any, refusal: Callable[[Any], str]):

@@ -35,10 +35,10 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     missing. The yielded name ends in `.incomplete`: a library that reads the format off the name must be told it.
 
     Args:
-      path: the file.
+        path: the file.
 
     Raises:
-      WriteError: it cannot be written: says whether the disk is full.
+        WriteError: it cannot be written: says whether the disk is full.
     """
     path = Path(path)
     incomplete = path.with_name(path.name + INCOMPLETE)
@@ -68,14 +68,14 @@ def write_json(path: str | os.PathLike, body: Any, indent: int | None = None, al
     """Writes a JSON file, whole or not at all.
 
     Args:
-      path: the file.
-      body: what JSON can hold.
-      indent: spaces by which each level is set in; None: all in one line.
-      allow_nan: whether numbers that are not finite are written in Python's spelling, which other readers may refuse.
+        path: the file.
+        body: what JSON can hold.
+        indent: spaces by which each level is set in; None: all in one line.
+        allow_nan: whether numbers that are not finite are written in Python's spelling, which other readers may refuse.
 
     Raises:
-      ValueError: a number is not finite and that is not allowed.
-      WriteError: it cannot be written.
+        ValueError: a number is not finite and that is not allowed.
+        WriteError: it cannot be written.
     """
     write_text(path, json.dumps(body, indent=indent, allow_nan=allow_nan) + "\n")
 

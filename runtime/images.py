@@ -67,19 +67,19 @@ def load_images(
     """Returns the images of a source, as float32 in [0, 1].
 
     Args:
-      name: 'natural', 'tfds:NAME' or 'folder:PATH'.
-      data_dir: where prepared TFDS sets lie (default: TFDS's own, `~/tensorflow_datasets`).
-      size: height and width in pixels. Whole images are cropped to their central square and resized; natural patches
-        are cut at this size. None: as the source has them (natural: 16).
-      channels: 1 (luminance) or 3. None: as the source has them (natural: 1).
-      num_train: number of training images. None: all (natural: 20,000).
-      num_test: number of test images. None: all (natural: 2,000).
-      contrast: None leaves the images as they are; a number c maps every image x to
-        clip(1/2 + c (x − mean x) / std x, 0, 1), so that all have the same mean and nearly the same contrast.
-      seed: of the patches' places; the other sources have an order of their own.
+        name: 'natural', 'tfds:NAME' or 'folder:PATH'.
+        data_dir: where prepared TFDS sets lie (default: TFDS's own, `~/tensorflow_datasets`).
+        size: height and width in pixels. Whole images are cropped to their central square and resized; natural patches
+            are cut at this size. None: as the source has them (natural: 16).
+        channels: 1 (luminance) or 3. None: as the source has them (natural: 1).
+        num_train: number of training images. None: all (natural: 20,000).
+        num_test: number of test images. None: all (natural: 2,000).
+        contrast: None leaves the images as they are; a number c maps every image x to
+            clip(1/2 + c (x − mean x) / std x, 0, 1), so that all have the same mean and nearly the same contrast.
+        seed: of the patches' places; the other sources have an order of their own.
 
     Raises:
-      ConfigError: unknown source, missing data (says how to get it), or an impossible size or number.
+        ConfigError: unknown source, missing data (says how to get it), or an impossible size or number.
     """
     kind, _, argument = name.partition(":")
     if kind not in SOURCES:
@@ -104,8 +104,8 @@ def normalise_contrast(images: np.ndarray, contrast: float) -> np.ndarray:
     """Returns clip(1/2 + contrast · (x − mean x) / std x, 0, 1) for each image x.
 
     Args:
-      images: (N, H, W, C); mean and standard deviation are over (H, W, C) of an image.
-      contrast: standard deviation wanted, before clipping; 0.2 clips 1 to 2 % of the pixels of natural patches.
+        images: (N, H, W, C); mean and standard deviation are over (H, W, C) of an image.
+        contrast: standard deviation wanted, before clipping; 0.2 clips 1 to 2 % of the pixels of natural patches.
     """
     axes = (1, 2, 3)
     deviation = images - images.mean(axes, keepdims=True)
@@ -131,10 +131,10 @@ def batch_indices(seed: int, step: int, batch_size: int, num_train: int) -> np.n
     Each epoch goes through a fresh permutation, drawn from the seed and the number of the epoch alone.
 
     Args:
-      seed: non-negative.
-      step: number of the step, from 0.
-      batch_size: images in a batch.
-      num_train: number of training images.
+        seed: non-negative.
+        step: number of the step, from 0.
+        batch_size: images in a batch.
+        num_train: number of training images.
     """
     epoch, batch = divmod(step, steps_per_epoch(batch_size, num_train))
     order = np.random.default_rng([seed, epoch]).permutation(num_train)

@@ -29,13 +29,13 @@ def write_manifest(
     """Lists files of a folder, hashes them, and writes the list and the content to disk for good.
 
     Args:
-      folder: holds the finished files, in any depth.
-      content: what to keep beside the list, as JSON holds it; `read_manifest` returns it.
-      files: the files to list, relative to the folder; all of them by default.
-      name: of the manifest, relative to the folder.
+        folder: holds the finished files, in any depth.
+        content: what to keep beside the list, as JSON holds it; `read_manifest` returns it.
+        files: the files to list, relative to the folder; all of them by default.
+        name: of the manifest, relative to the folder.
 
     Returns:
-      {file: {"size": bytes, "sha256": digest}}.
+        {file: {"size": bytes, "sha256": digest}}.
     """
     if files is None:
         # TensorStore writes a file as NAME.__lock first: what still has that name is no part of the finished content.
@@ -53,7 +53,7 @@ def read_manifest(folder: Path, name: str = MANIFEST) -> dict[str, Any]:
     """Returns the content that `write_manifest` was given, without looking at the other files.
 
     Raises:
-      DamagedError: there is no manifest, or it is not as it was written.
+        DamagedError: there is no manifest, or it is not as it was written.
     """
     return _read_body(folder, name)["content"]
 
@@ -67,9 +67,9 @@ def verify(folder: Path, name: str = MANIFEST, contents: bool = True) -> None:
     """Compares every file of a folder with the manifest and raises a `DamagedError` that names the first that differs.
 
     Args:
-      folder: was given to `write_manifest`.
-      name: of the manifest.
-      contents: whether files are read; otherwise only their presence and sizes are compared.
+        folder: was given to `write_manifest`.
+        name: of the manifest.
+        contents: whether files are read; otherwise only their presence and sizes are compared.
     """
     check_files(folder, _read_body(folder, name)["files"], contents)
 

@@ -39,8 +39,8 @@ class MetricsWriter:
     """Appends what a run measures to its folder; of several processes, the first writes.
 
     Args:
-      workdir: the run folder; made if it is missing.
-      resume_step: the last step whose lines stay; None: the run starts anew, and earlier lines are all superseded.
+        workdir: the run folder; made if it is missing.
+        resume_step: the last step whose lines stay; None: the run starts anew, and earlier lines are all superseded.
     """
 
     def __init__(self, workdir: str | os.PathLike, resume_step: int | None = None):
@@ -59,8 +59,8 @@ class MetricsWriter:
         """Writes the values of a step.
 
         Args:
-          step: number of completed steps.
-          values: numbers and arrays by name, in nested dicts or tuples.
+            step: number of completed steps.
+            values: numbers and arrays by name, in nested dicts or tuples.
         """
         if not self._writes:
             return
@@ -112,7 +112,7 @@ def read_metrics(workdir: str | os.PathLike) -> pd.DataFrame:
     A last line that is still being written is left out.
 
     Raises:
-      ConfigError: the folder holds no metrics, or a line other than the last cannot be read.
+        ConfigError: the folder holds no metrics, or a line other than the last cannot be read.
     """
     path = Path(workdir) / METRICS
     if not path.is_file():
@@ -130,8 +130,8 @@ def check_finite(step: int, values: Mapping[str, Any]) -> None:
     """Raises a `NonFiniteError` that names the first quantity, and the entry of an array, that is not finite.
 
     Args:
-      step: the step that computed the values.
-      values: numbers and arrays by name, in nested dicts or tuples, in the order in which they are to be blamed.
+        step: the step that computed the values.
+        values: numbers and arrays by name, in nested dicts or tuples, in the order in which they are to be blamed.
     """
     for name, value in _flatten(jax.device_get(values)).items():
         array = np.asarray(value, np.float64)
@@ -149,10 +149,10 @@ class Progress:
     and one at the end.
 
     Args:
-      total: number of steps of the whole run.
-      initial: number of steps already done.
-      description: what stands in front.
-      stream: where to show it (default: standard error).
+        total: number of steps of the whole run.
+        initial: number of steps already done.
+        description: what stands in front.
+        stream: where to show it (default: standard error).
     """
 
     QUIET_SECONDS, QUIET_PART, LONGEST_SECONDS = 10.0, 0.05, 300.0

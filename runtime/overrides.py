@@ -16,13 +16,13 @@ def parse_value(text: str, kinds: tuple[type, ...], default: Any) -> Any:
     """Returns the value that a text spells in a field.
 
     Args:
-      text: what stands behind the equals sign.
-      kinds: the types that the field may hold; `(NoneType,)`, a field that is None and says no more, takes any literal;
-        where both texts and tuples may stand, a comma makes a tuple.
-      default: the field's present value; a tuple's elements give the type of the new one's.
+        text: what stands behind the equals sign.
+        kinds: the types that the field may hold; `(NoneType,)`, a field that is None and says no more, takes any
+            literal; where both texts and tuples may stand, a comma makes a tuple.
+        default: the field's present value; a tuple's elements give the type of the new one's.
 
     Raises:
-      ValueError: the text spells a value of none of these kinds.
+        ValueError: the text spells a value of none of these kinds.
     """
     if kinds == (NoneType,):
         return _literal(text)

@@ -50,11 +50,11 @@ def with_values(config: FrozenConfigDict, values: Mapping[str, Any]) -> FrozenCo
     """Returns a config with some fields changed.
 
     Args:
-      config: any config.
-      values: new values by field, such as {'optimization.learning_rate': 1e-3}.
+        config: any config.
+        values: new values by field, such as {'optimization.learning_rate': 1e-3}.
 
     Raises:
-      ConfigError: there is no such field, or it holds values of another kind.
+        ConfigError: there is no such field, or it holds values of another kind.
     """
     fields = config.to_dict()
     for field, value in values.items():
@@ -76,7 +76,7 @@ def expand(config: FrozenConfigDict) -> list[Run]:
     """Returns the runs of a config's sweep, in order; of a config without one, none.
 
     Raises:
-      ConfigError: an entry is malformed, sets a field that is not there, or two runs have one name.
+        ConfigError: an entry is malformed, sets a field that is not there, or two runs have one name.
     """
     grid = [_grid_entry(entry) for entry in config.sweep.grid]
     listed = [_run_entry(entry) for entry in config.sweep.runs] or [("", {})]
@@ -107,12 +107,12 @@ def run_sweep(
     """Trains all runs of a sweep and returns what `sweep.json` holds: name, state and reason of each, in order.
 
     Args:
-      config: a config with a sweep.
-      workdir: the sweep's folder; each run gets a folder in it.
-      train_together: function of a module, (configs, folders) -> a dict with 'finished' for each.
-      program: config -> a text, equal for configs that may be given to `train_together` at once.
-      execute: from `executors.make_executor`.
-      published_best: kept in `sweep.json` for the table.
+        config: a config with a sweep.
+        workdir: the sweep's folder; each run gets a folder in it.
+        train_together: function of a module, (configs, folders) -> a dict with 'finished' for each.
+        program: config -> a text, equal for configs that may be given to `train_together` at once.
+        execute: from `executors.make_executor`.
+        published_best: kept in `sweep.json` for the table.
 
     A group whose config is refused is tried again run by run, so that only the bad one fails.
     """
@@ -178,7 +178,7 @@ def read_sweep(workdir: str | os.PathLike) -> dict[str, Any]:
     """Returns {'runs': [{'name', 'state', 'reason', 'published'}], 'published_best'} of a sweep's folder.
 
     Raises:
-      ConfigError: it is no folder of a sweep.
+        ConfigError: it is no folder of a sweep.
     """
     path = Path(workdir) / SWEEP_FILE
     if not path.is_file():
@@ -197,11 +197,11 @@ def train_sweep(
     """Trains all runs of a sweep on an executor; returns whether each came to its end, well or not.
 
     Args:
-      config, workdir, train_together, program: as in `run_sweep`.
-      executor, options: as in `executors.make_executor`.
+        config, workdir, train_together, program: as in `run_sweep`.
+        executor, options: as in `executors.make_executor`.
 
     Raises:
-      RunError: all of them failed.
+        RunError: all of them failed.
     """
     with make_executor(executor, options) as execute:
         states = run_sweep(config, workdir, train_together, program, execute)
@@ -225,7 +225,7 @@ def finished_runs(config: FrozenConfigDict, workdir: str | os.PathLike) -> list[
     """Returns config and folder of the runs of a sweep that came to their end, in order.
 
     Raises:
-      ConfigError: the folder holds no sweep, or none of its runs is finished.
+        ConfigError: the folder holds no sweep, or none of its runs is finished.
     """
     states = {run["name"]: run["state"] for run in read_sweep(workdir)["runs"]}
     found = [(run.config, Path(workdir) / run.name) for run in expand(config) if states.get(run.name) == FINISHED]

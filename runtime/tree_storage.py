@@ -43,7 +43,7 @@ def describe(tree: Any) -> list[Leaf]:
     """Returns what every leaf of a tree is, in the tree's order.
 
     Raises:
-      ValueError: a leaf is no array, key or number.
+        ValueError: a leaf is no array, key or number.
     """
     return [_describe(path, value) for path, value in _flatten(tree)]
 
@@ -52,7 +52,7 @@ def storable(tree: Any) -> dict[str, Any]:
     """Returns the leaves of a tree that have elements, as arrays that Orbax stores, in nested dicts.
 
     Raises:
-      ValueError: a leaf is no array, key or number.
+        ValueError: a leaf is no array, key or number.
     """
     leaves = zip(describe(tree), jax.tree.leaves(tree), strict=True)
     return unflatten_dict({leaf.path: _storable(leaf, value) for leaf, value in leaves if 0 not in leaf.shape})
@@ -62,12 +62,12 @@ def restore_tree(folder: Path, saved: list[Leaf], template: Any) -> Any:
     """Returns the tree whose `storable` leaves were written, in the containers, types and shardings of a template.
 
     Args:
-      folder: the folder written.
-      saved: the description of the tree written.
-      template: a tree of the same leaves; an array may stand as `jax.ShapeDtypeStruct`.
+        folder: the folder written.
+        saved: the description of the tree written.
+        template: a tree of the same leaves; an array may stand as `jax.ShapeDtypeStruct`.
 
     Raises:
-      MismatchError: the template differs from the saved tree: names the first leaf that does.
+        MismatchError: the template differs from the saved tree: names the first leaf that does.
     """
     leaves = describe(template)
     _check_same(saved, leaves)

@@ -26,8 +26,8 @@ def clamp_non_negative(weights: jax.Array, gradient_at_zero: float = 1.0) -> jax
     """max(w, 0), with the derivative at w = 0 chosen.
 
     Args:
-      weights: any shape.
-      gradient_at_zero: 1 (a weight at the border can come back) or 0 (it stays).
+        weights: any shape.
+        gradient_at_zero: 1 (a weight at the border can come back) or 0 (it stays).
     """
     inside = weights >= 0 if gradient_at_zero else weights > 0
     return jnp.where(inside, weights, jnp.zeros_like(weights))
@@ -39,8 +39,8 @@ def clip_with_open_border(values: jax.Array, lower: float | jax.Array, upper: fl
     When the bounds cross (lower > upper) every value becomes `lower`.
 
     Args:
-      values: any shape.
-      lower, upper: numbers.
+        values: any shape.
+        lower, upper: numbers.
     """
     below_upper = jnp.where(values > upper, jnp.full_like(values, upper), values)
     return jnp.where(below_upper < lower, jnp.full_like(values, lower), below_upper)
@@ -60,8 +60,8 @@ def normalize(weights: jax.Array, how: str) -> tuple[jax.Array, jax.Array]:
     N outputs. 'frobenius_unscaled_penalty' is the last with penalties taken on w/‖w‖_F (NDN3 does that).
 
     Args:
-      weights: (inputs, outputs).
-      how: one of NORMALIZATIONS.
+        weights: (inputs, outputs).
+        how: one of NORMALIZATIONS.
     """
     if how == "none":
         return weights, weights

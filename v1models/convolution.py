@@ -29,15 +29,15 @@ def convolve(
     """Cross-correlation y[b, i, j, n] = Σ x[b, i s + u d − p, j s + v d − q, c] w[u, v, c, n].
 
     Args:
-      activity: (B, H, W, C).
-      kernel: (h, w, C, N).
-      strides: of rows and columns.
-      dilation: pixels between two of a kernel's places.
-      padding: 'SAME' (as TensorFlow: what is over goes after) or 'VALID'.
-      as_products: whether to write it as products of matrices, None: on a CPU.
+        activity: (B, H, W, C).
+        kernel: (h, w, C, N).
+        strides: of rows and columns.
+        dilation: pixels between two of a kernel's places.
+        padding: 'SAME' (as TensorFlow: what is over goes after) or 'VALID'.
+        as_products: whether to write it as products of matrices, None: on a CPU.
 
     Returns:
-      (B, rows, columns, N).
+        (B, rows, columns, N).
     """
     if not (jax.default_backend() == "cpu" if as_products is None else as_products):
         return jax.lax.conv_general_dilated(
@@ -85,11 +85,11 @@ def max_pool(activity: jax.Array, side: int) -> jax.Array:
     """Largest value in windows of side×side pixels that do not overlap; short windows at the end ('SAME').
 
     Args:
-      activity: (B, H, W, C).
-      side: of a window, pixels.
+        activity: (B, H, W, C).
+        side: of a window, pixels.
 
     Returns:
-      (B, ⌈H/side⌉, ⌈W/side⌉, C). Equal largest values share the derivative.
+        (B, ⌈H/side⌉, ⌈W/side⌉, C). Equal largest values share the derivative.
     """
     batch, height, width, channels = activity.shape
     before = [(-size % side) // 2 for size in (height, width)]

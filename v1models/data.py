@@ -54,14 +54,14 @@ def from_arrays(
     """A population from plain arrays.
 
     Args:
-      train_images, validation_images: (n, pixels), (n, rows, columns) or (n, rows, columns, channels).
-      train_responses, validation_responses: (n, N).
-      trials: (T, m, N) or None.
-      name: of the population.
-      image_shape: (rows, columns) of flat images, by default square.
+        train_images, validation_images: (n, pixels), (n, rows, columns) or (n, rows, columns, channels).
+        train_responses, validation_responses: (n, N).
+        trials: (T, m, N) or None.
+        name: of the population.
+        image_shape: (rows, columns) of flat images, by default square.
 
     Raises:
-      ConfigError: names the array that does not fit.
+        ConfigError: names the array that does not fit.
     """
     images = [
         _images(train_images, "train_images", image_shape),
@@ -116,12 +116,12 @@ def load_folder(
     """A population from a folder of the layout above.
 
     Args:
-      folder: its path.
-      image_shape: (rows, columns) of non-square images.
-      source: where its files come from, for the message.
+        folder: its path.
+        image_shape: (rows, columns) of non-square images.
+        source: where its files come from, for the message.
 
     Raises:
-      ConfigError: names every file that is missing and where to get it.
+        ConfigError: names every file that is missing and where to get it.
     """
     folder = Path(folder)
     needed = ("training_inputs.npy", "training_set.npy", "validation_inputs.npy", "validation_set.npy")
@@ -140,11 +140,11 @@ def load_each_region(root: str | os.PathLike = "Data", regions: Sequence[int] = 
     """Regions of Antolík et al. (2016), one population each.
 
     Args:
-      root: the folder that holds region1, ….
-      regions: which.
+        root: the folder that holds region1, ….
+        regions: which.
 
     Raises:
-      ConfigError: an unknown region, or as `load_folder`.
+        ConfigError: an unknown region, or as `load_folder`.
     """
     unknown = [region for region in regions if region not in REGION_FOLDERS]
     if unknown or not regions:
@@ -173,10 +173,10 @@ def pool(recordings: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
     """Several recordings as one: rows one after another, neurons side by side.
 
     Args:
-      recordings: a list of (inputs (nᵢ, …), responses (nᵢ, Nᵢ)).
+        recordings: a list of (inputs (nᵢ, …), responses (nᵢ, Nᵢ)).
 
     Returns:
-      (inputs (Σn, …), responses (Σn, ΣN), zero where not measured, mask (Σn, ΣN), 1 where measured).
+        (inputs (Σn, …), responses (Σn, ΣN), zero where not measured, mask (Σn, ΣN), 1 where measured).
     """
     inputs = np.concatenate([images for images, _ in recordings])
     rows, neurons = (sum(responses.shape[axis] for _, responses in recordings) for axis in (0, 1))
@@ -240,17 +240,17 @@ def normalize(
     """A population with images and responses rescaled, statistics from the training part alone.
 
     Args:
-      population: as recorded.
-      inputs: one of NORMALIZATIONS.
-      responses: 'none', 'unit_deviation' (overall), or 'neuron_deviation' (each neuron by its own).
-      own_statistics: whether validation images and responses are rescaled by their own statistics in place of the
-        training part's.
+        population: as recorded.
+        inputs: one of NORMALIZATIONS.
+        responses: 'none', 'unit_deviation' (overall), or 'neuron_deviation' (each neuron by its own).
+        own_statistics: whether validation images and responses are rescaled by their own statistics in place of the
+            training part's.
 
     Returns:
-      Float32 arrays; pixels that never change become 0.
+        Float32 arrays; pixels that never change become 0.
 
     Raises:
-      ConfigError: an unknown name, or images that are all the same.
+        ConfigError: an unknown name, or images that are all the same.
     """
     if inputs not in NORMALIZATIONS:
         raise ConfigError(f"input normalization is {inputs!r}; choose one of {', '.join(NORMALIZATIONS)}.")
@@ -306,12 +306,12 @@ def split_training(population: Population, fraction: float, seed: int = 0) -> Po
     The held-out part takes the place of the validation set, so that stopping and choices never see the latter.
 
     Args:
-      population: whose rows.
-      fraction: of rows set aside, in (0, 1).
-      seed: of the choice.
+        population: whose rows.
+        fraction: of rows set aside, in (0, 1).
+        seed: of the choice.
 
     Raises:
-      ConfigError: a fraction outside that range.
+        ConfigError: a fraction outside that range.
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"fraction is {fraction}; it must lie between 0 and 1.")

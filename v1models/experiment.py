@@ -58,11 +58,11 @@ def load_recordings(config: ConfigDict) -> list[data.Population]:
     """The populations of all regions of `config.data`, as recorded, one by one.
 
     Args:
-      config: with `data.source`: 'regions' of a folder in the layout of data.py, or 'simulated'; a folder in
-        `data.dir` means 'regions'.
+        config: with `data.source`: 'regions' of a folder in the layout of data.py, or 'simulated'; a folder in
+            `data.dir` means 'regions'.
 
     Raises:
-      ConfigError: an unknown source or missing files.
+        ConfigError: an unknown source or missing files.
     """
     options = config.data
     if options.source not in SOURCES:
@@ -160,12 +160,12 @@ def first_members(config: ConfigDict, experiment: Experiment, instances: int) ->
     """Members before training, (instances · seeds, …), with initial values as the config asks: ours or NDN3's.
 
     Args:
-      config: the config of the fit.
-      experiment: what it describes.
-      instances: how many configs train together.
+        config: the config of the fit.
+        experiment: what it describes.
+        instances: how many configs train together.
 
     Raises:
-      ConfigError: NDN3's initial values together with something that NDN3 has not.
+        ConfigError: NDN3's initial values together with something that NDN3 has not.
     """
     if not config.fit.numpy_starts:
         train = experiment.train

@@ -48,8 +48,8 @@ def clip_parameters(parameters: jax.Array, bounds: GaussianBounds) -> jax.Array:
     """Parameters in their bounds, as the forward pass uses them; derivative 1 at a bound and 0 outside.
 
     Args:
-      parameters: (2, 4, F).
-      bounds: a GaussianBounds.
+        parameters: (2, 4, F).
+        bounds: a GaussianBounds.
     """
     lower = np.array([low for low, _ in bounds], parameters.dtype)[:, None]
     upper = np.array([np.inf, *(high for _, high in bounds[1:])], parameters.dtype)[:, None]
@@ -69,8 +69,8 @@ def sum_of_gaussians(
     """Σ_k G(α_k, s_k) around (x_k, y_k) on a pixel grid, (F, H, W).
 
     Args:
-      amplitude, variance, x, y: of K Gaussians in each of F filters, (K, F); variances in pixels², places in pixels.
-      height, width: of the grid, pixels.
+        amplitude, variance, x, y: of K Gaussians in each of F filters, (K, F); variances in pixels², places in pixels.
+        height, width: of the grid, pixels.
     """
     return _sum_of_gaussians(amplitude, variance, x, y, height, width)[0]
 
@@ -115,14 +115,14 @@ def difference_of_gaussians(
     """The filters G(α₁, s₁) − G(α₂, s₂) on a pixel grid.
 
     Args:
-      parameters: (2, 4, F), center and surround; amplitude, variance (pixels²), x, y (pixels); unclipped.
-      height, width: grid, pixels; pixel coordinates run from 0.
-      bounds: GaussianBounds used for clipping.
-      concentric: the surround takes the center's position (its own x, y are then unused).
-      summed_variance: the surround's variance is s₁ + s₂ instead of s₂.
+        parameters: (2, 4, F), center and surround; amplitude, variance (pixels²), x, y (pixels); unclipped.
+        height, width: grid, pixels; pixel coordinates run from 0.
+        bounds: GaussianBounds used for clipping.
+        concentric: the surround takes the center's position (its own x, y are then unused).
+        summed_variance: the surround's variance is s₁ + s₂ instead of s₂.
 
     Returns:
-      (F, H, W): one filter after another, which makes the gradient of a batch of filters a fast product.
+        (F, H, W): one filter after another, which makes the gradient of a batch of filters a fast product.
     """
     amplitude, variance, x, y = jnp.moveaxis(clip_parameters(parameters, bounds), 1, 0)
     # Written without joining arrays, which would keep the exponentials from being computed in vectors.

@@ -57,15 +57,15 @@ def initial_gaussians(
     """Parameters of difference-of-Gaussians filters, each uniform within its bounds.
 
     Args:
-      key: of the draw.
-      filters: their number F.
-      bounds: a GaussianBounds.
-      y_offset: pixels added to the y center after the draw (2 in NDN3, which starts about 2/27 of the centers of a
-        31-pixel image outside their bound).
-      dtype: of the result.
+        key: of the draw.
+        filters: their number F.
+        bounds: a GaussianBounds.
+        y_offset: pixels added to the y center after the draw (2 in NDN3, which starts about 2/27 of the centers of a
+            31-pixel image outside their bound).
+        dtype: of the result.
 
     Returns:
-      (2, 4, F).
+        (2, 4, F).
     """
     lower = jnp.asarray([bound[0] for bound in bounds], dtype)[None, :, None]
     upper = jnp.asarray([bound[1] for bound in bounds], dtype)[None, :, None]

@@ -22,12 +22,12 @@ def spike_triggered_average(images: np.ndarray, responses: np.ndarray, mask: np.
     STA = Σ r x / Σ r − mean x.
 
     Args:
-      images: (n, rows, columns, channels).
-      responses: (n, N), non-negative.
-      mask: (n, N) or None.
+        images: (n, rows, columns, channels).
+        responses: (n, N), non-negative.
+        mask: (n, N) or None.
 
     Returns:
-      (N, rows, columns, channels); zeros for a neuron that never responded.
+        (N, rows, columns, channels); zeros for a neuron that never responded.
     """
     images, responses = np.asarray(images, np.float64), np.asarray(responses, np.float64)
     weight = np.ones_like(responses) if mask is None else np.asarray(mask, np.float64)
@@ -45,11 +45,11 @@ def gradient_receptive_fields(predict: Predict, images: np.ndarray) -> np.ndarra
     For a linear model this is its filter.
 
     Args:
-      predict: a function from images (n, rows, columns, channels) to (n, N).
-      images: to average over.
+        predict: a function from images (n, rows, columns, channels) to (n, N).
+        images: to average over.
 
     Returns:
-      (N, rows, columns, channels).
+        (N, rows, columns, channels).
     """
 
     def single(image):
@@ -76,17 +76,17 @@ def most_exciting_images(
     the best of several random starts.
 
     Args:
-      predict: as in `gradient_receptive_fields`.
-      shape: (rows, columns, channels).
-      neurons: indices.
-      norm: ‖x‖₂ in the units of the model's input.
-      key: of the starts.
-      steps: of ascent.
-      step_size: as a fraction of norm.
-      starts: how many.
+        predict: as in `gradient_receptive_fields`.
+        shape: (rows, columns, channels).
+        neurons: indices.
+        norm: ‖x‖₂ in the units of the model's input.
+        key: of the starts.
+        steps: of ascent.
+        step_size: as a fraction of norm.
+        starts: how many.
 
     Returns:
-      (images (len(neurons), *shape), predictions (len(neurons),)).
+        (images (len(neurons), *shape), predictions (len(neurons),)).
     """
     neurons = jnp.asarray(neurons)
 
@@ -117,8 +117,8 @@ def filter_centers(gaussians: np.ndarray, bounds: GaussianBounds) -> np.ndarray:
     """Centers (F, 2) as (x, y) in pixels of difference-of-Gaussians units, clipped as the model uses them.
 
     Args:
-      gaussians: (2, 4, F).
-      bounds: their GaussianBounds.
+        gaussians: (2, 4, F).
+        bounds: their GaussianBounds.
     """
     x, y = np.asarray(gaussians)[0, 2:4]
     return np.stack([np.clip(x, *bounds.center_x), np.clip(y, *bounds.center_y)], axis=1)

@@ -62,15 +62,15 @@ def make_loss(noise: str, count_masked: bool = False, offset: float = POISSON_OF
     """Build loss(predictions, responses, mask=None, mean_rates=None) -> scalar.
 
     Args:
-      noise: one of LOSSES.
-      count_masked: whether masked entries count in the Bernoulli mean.
-      offset: ε of the Poisson logarithm.
+        noise: one of LOSSES.
+        count_masked: whether masked entries count in the Bernoulli mean.
+        offset: ε of the Poisson logarithm.
 
     Returns:
-      A function of predictions and responses (B, N), mask (B, N) or None, and mean_rates (N,) or None (Poisson only).
+        A function of predictions and responses (B, N), mask (B, N) or None, and mean_rates (N,) or None (Poisson only).
 
     Raises:
-      ConfigError: an unknown noise, or mean rates where they mean nothing.
+        ConfigError: an unknown noise, or mean rates where they mean nothing.
     """
     if noise not in LOSSES:
         raise ConfigError(f"noise is {noise!r}; choose one of {', '.join(LOSSES)}.")
@@ -100,9 +100,9 @@ def neuron_costs(noise: str, predictions: jax.Array, responses: jax.Array, mask:
     """Loss of each neuron, (N,): Σ / max(Σ response, 1) for Poisson and Bernoulli, Σ / measured rows for Gaussian.
 
     Args:
-      noise: one of LOSSES.
-      predictions, responses: (n, N).
-      mask: (n, N), 1 where measured, or None.
+        noise: one of LOSSES.
+        predictions, responses: (n, N).
+        mask: (n, N), 1 where measured, or None.
     """
     weight = np.ones(np.shape(responses)) if mask is None else np.asarray(mask)
     total = weight if noise == "gaussian" else np.asarray(responses) * weight
@@ -114,10 +114,10 @@ def mean_rates(responses: jax.Array, mask: jax.Array | None = None, over_measure
     """Mean response of each neuron, floored at 1e-8.
 
     Args:
-      responses: (n, N).
-      mask: (n, N) or None.
-      over_measured: divide by the measured rows of a neuron (True) or by all rows (False: NDN3, which makes the
-        normalizer of a pooled neuron too small).
+        responses: (n, N).
+        mask: (n, N) or None.
+        over_measured: divide by the measured rows of a neuron (True) or by all rows (False: NDN3, which makes the
+            normalizer of a pooled neuron too small).
     """
     if mask is None:
         return jnp.maximum(jnp.mean(responses, 0), NORMALIZER_FLOOR)

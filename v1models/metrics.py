@@ -43,11 +43,11 @@ def pearson(a: Any, b: Any, mask: Any = None) -> np.ndarray:
     with a single row give 0.
 
     Args:
-      a, b: (…, n, N).
-      mask: (n, N) or None.
+        a, b: (…, n, N).
+        mask: (n, N) or None.
 
     Returns:
-      (…, N) float64.
+        (…, N) float64.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     weight = np.ones(b.shape[-2:]) if mask is None else np.asarray(mask, np.float64)
@@ -64,11 +64,11 @@ def percentiles_over_seeds(scores: Any, percentiles: Sequence[float] = PUBLISHED
     """The 50th, 90th and 10th percentile over seeds, the way an instance is reported.
 
     Args:
-      scores: (…, seeds).
-      percentiles: which.
+        scores: (…, seeds).
+        percentiles: which.
 
     Returns:
-      (…, 3).
+        (…, 3).
     """
     return np.moveaxis(np.percentile(np.asarray(scores, np.float64), percentiles, axis=-1), 0, -1)
 
@@ -95,11 +95,11 @@ def oracle_correlation(trials: np.ndarray, pooled: bool = False) -> np.ndarray:
     all (trial, image) pairs.
 
     Args:
-      trials: (T, n, N), NaN where missing.
-      pooled: whether all pairs are taken together.
+        trials: (T, n, N), NaN where missing.
+        pooled: whether all pairs are taken together.
 
     Returns:
-      (N,).
+        (N,).
     """
     trials, there = _trials(trials)
     filled = np.where(there, trials, 0)
@@ -176,8 +176,8 @@ def explainable_variance_explained(predictions: np.ndarray, trials: np.ndarray) 
     1 for the true expected response, 0 for its mean. Neurons with Var r ≤ σ² have nothing to explain: NaN.
 
     Args:
-      predictions: (n, N).
-      trials: (T, n, N).
+        predictions: (n, N).
+        trials: (T, n, N).
 
     Source: Cadena et al. 2019.
     """
@@ -202,8 +202,8 @@ def normalized_correlation(predictions: np.ndarray, trials: np.ndarray) -> np.nd
     Neurons without signal power are NaN.
 
     Args:
-      predictions: (n, N).
-      trials: (T, n, N).
+        predictions: (n, N).
+        trials: (T, n, N).
 
     Source: Schoppe et al. 2016.
     """

@@ -30,12 +30,12 @@ def as_images(array: Any, input_shape: Shape) -> Any:
     """Rows of pixels as images (n, rows, columns, channels).
 
     Args:
-      array: (n, rows·columns·channels) in the order row, column, channel (channel fastest), or (n, rows, columns), or
-        the result's own shape.
-      input_shape: (rows, columns, channels).
+        array: (n, rows·columns·channels) in the order row, column, channel (channel fastest), or (n, rows, columns), or
+            the result's own shape.
+        input_shape: (rows, columns, channels).
 
     Raises:
-      ConfigError: the sizes disagree.
+        ConfigError: the sizes disagree.
     """
     rows, columns, channels = input_shape
     accepted = [(rows * columns * channels,), (rows, columns, channels)] + ([(rows, columns)] if channels == 1 else [])
@@ -65,9 +65,9 @@ class Network(nn.Module):
         """Output of every layer, a tuple of (B, rows, columns, channels).
 
         Args:
-          images: see `as_images`.
-          train: draw dropout masks (rng 'dropout') and use the batch's own statistics.
-          dropout: {layer index: drop probability} as `default_dropout` gives.
+            images: see `as_images`.
+            train: draw dropout masks (rng 'dropout') and use the batch's own statistics.
+            dropout: {layer index: drop probability} as `default_dropout` gives.
         """
         activity, activities = as_images(images, self.spec.input_shape), []
         dropout = {} if dropout is None else dropout
@@ -109,13 +109,13 @@ def initialize(network: Network, key: jax.Array, mean_rates: jax.Array | None = 
     """Initial variables of a network.
 
     Args:
-      network: the network.
-      key: of the draw.
-      mean_rates: (N,) or None: when given, the last layer's bias becomes ln(e^r̄ − 1), so that a softplus readout
-        without drive predicts the mean response (Klindt et al. 2017).
+        network: the network.
+        key: of the draw.
+        mean_rates: (N,) or None: when given, the last layer's bias becomes ln(e^r̄ − 1), so that a softplus readout
+            without drive predicts the mean response (Klindt et al. 2017).
 
     Raises:
-      ConfigError: mean rates are given to a last layer without bias or with another activation.
+        ConfigError: mean rates are given to a last layer without bias or with another activation.
     """
     variables = jax.jit(network.init)(key, jnp.zeros((1, *network.spec.input_shape)))
     if mean_rates is None:

@@ -205,9 +205,9 @@ def penalize_factorized(name: str, features: jax.Array, mask: jax.Array) -> jax.
     'product_l1' is Σₙ ‖k_s‖₁ ‖k_t‖₁ (Klindt et al. 2017).
 
     Args:
-      name: of the penalty.
-      features: k_t (C, N).
-      mask: k_s (H, W, N).
+        name: of the penalty.
+        features: k_t (C, N).
+        mask: k_s (H, W, N).
     """
     if name == "product_l1":
         return jnp.sum(jnp.sum(_magnitude(features), 0) * jnp.sum(_magnitude(mask), (0, 1)))
@@ -223,13 +223,13 @@ def check_penalties(penalties: Mapping[str, float], family: str, shape: tuple[in
     """Refuse penalties that are unknown, inapplicable, negative, or undefined on this shape.
 
     Args:
-      penalties: {name: strength}.
-      family: 'weights' (dense, convolution), 'factorized' (what/where) or 'none' (layers without a free matrix).
-      shape: (H, W, C) of one receptive field.
-      where: the layer, for the message.
+        penalties: {name: strength}.
+        family: 'weights' (dense, convolution), 'factorized' (what/where) or 'none' (layers without a free matrix).
+        shape: (H, W, C) of one receptive field.
+        where: the layer, for the message.
 
     Raises:
-      ConfigError: names the layer and the penalty.
+        ConfigError: names the layer and the penalty.
     """
     known = FAMILIES[family]
     height, width, channels = shape

@@ -24,10 +24,10 @@ def centers(spec: NetworkSpec, members: Member, truth: Truth | None, images: jax
     """True and fitted centers as named arrays, or None where there is nothing to compare.
 
     Args:
-      spec: a NetworkSpec; one whose first layer is no DifferenceOfGaussians gives None.
-      members: fitted networks, a `Member` with a leading axis M.
-      truth: a simulation's `Truth`, or None; one without such units gives None.
-      images: (n, rows, columns, channels) as the networks see them, to measure how strongly units are driven.
+        spec: a NetworkSpec; one whose first layer is no DifferenceOfGaussians gives None.
+        members: fitted networks, a `Member` with a leading axis M.
+        truth: a simulation's `Truth`, or None; one without such units gives None.
+        images: (n, rows, columns, channels) as the networks see them, to measure how strongly units are driven.
     """
     layer = spec.layers[0]
     if truth is None or truth.gaussians is None or type(layer) is not DifferenceOfGaussians:

@@ -219,10 +219,10 @@ def add_neuron_columns(noise: str, predictions: np.ndarray, validation: Data, fo
     cost: its loss as NDN3's eval_models reports it, not null-adjusted; prediction_sd, response_sd: over images.
 
     Args:
-      noise: of the loss.
-      predictions: of the seeds, (S, m, N).
-      validation: the responses, (m, N), and their mask.
-      folder: of the run.
+        noise: of the loss.
+        predictions: of the seeds, (S, m, N).
+        validation: the responses, (m, N), and their mask.
+        folder: of the run.
     """
     mask = np.ones(validation.responses.shape) if validation.mask is None else np.asarray(validation.mask)
     measured = mask > 0
@@ -246,12 +246,12 @@ def training_scores(
     validation), responses (noisy, clean or recorded), correlation, each a mean over neurons.
 
     Args:
-      config, experiment, result: of the instance.
-      predictions: of the validation images, (S, m, N).
-      folder: of the run.
+        config, experiment, result: of the instance.
+        predictions: of the validation images, (S, m, N).
+        folder: of the run.
 
     Returns:
-      The training correlations (S,), or None.
+        The training correlations (S,), or None.
     """
     if not config.fit.score_training:
         return None

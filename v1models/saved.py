@@ -74,14 +74,14 @@ def save(
     """Write a fit into a run folder.
 
     Args:
-      workdir: the folder.
-      spec: the NetworkSpec.
-      result: a FitResult.
-      members: {'instance': name, 'seed': int} of each.
-      offset, scale: of the normalization in force.
+        workdir: the folder.
+        spec: the NetworkSpec.
+        result: a FitResult.
+        members: {'instance': name, 'seed': int} of each.
+        offset, scale: of the normalization in force.
 
     Raises:
-      ConfigError: the number of members differs.
+        ConfigError: the number of members differs.
     """
     if len(members) != len(result.correlations):
         raise ConfigError(f"{len(members)} member labels for a fit of {len(result.correlations)} members.")
@@ -163,12 +163,12 @@ def ceiling_table(predictions: np.ndarray, trials: np.ndarray) -> pd.DataFrame:
     """Scores of one set of predictions beside the noise ceilings, one row a neuron.
 
     Args:
-      predictions: (m, N).
-      trials: (T, m, N), NaN where missing.
+        predictions: (m, N).
+        trials: (T, m, N), NaN where missing.
 
     Returns:
-      Columns: correlation with the average, its ceiling √reliability, normalized correlation, oracle correlation, FEV
-      and FEVE.
+        Columns: correlation with the average, its ceiling √reliability, normalized correlation, oracle correlation, FEV
+        and FEVE.
     """
     return pd.DataFrame(
         {

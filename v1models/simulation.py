@@ -115,19 +115,19 @@ def simulate(
     """A simulated population as a `Population`, its `truth` a `Truth`.
 
     Args:
-      neurons: how many.
-      size: pixels a side of an image.
-      train_images, validation_images: how many, the former shown once, the latter `repeats` times.
-      repeats: of each validation image.
-      kind: 'center_surround', 'energy' or 'mixed' (half of each).
-      noise: 'poisson' (counts) or 'gamma' (continuous, variance = mean).
-      mean_rate: mean expected response.
-      units: center–surround units.
-      hidden: hidden units between these and the neurons, a share of the neurons (at least two units).
-      seed: of everything random.
+        neurons: how many.
+        size: pixels a side of an image.
+        train_images, validation_images: how many, the former shown once, the latter `repeats` times.
+        repeats: of each validation image.
+        kind: 'center_surround', 'energy' or 'mixed' (half of each).
+        noise: 'poisson' (counts) or 'gamma' (continuous, variance = mean).
+        mean_rate: mean expected response.
+        units: center–surround units.
+        hidden: hidden units between these and the neurons, a share of the neurons (at least two units).
+        seed: of everything random.
 
     Raises:
-      ConfigError: an unknown kind or noise, a size below 12, or a share of hidden units outside (0, 1].
+        ConfigError: an unknown kind or noise, a size below 12, or a share of hidden units outside (0, 1].
     """
     if kind not in KINDS or noise not in NOISES:
         raise ConfigError(

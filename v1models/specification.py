@@ -35,8 +35,8 @@ class NetworkSpec:
     """A network, checked on construction.
 
     Attributes:
-      input_shape: rows, columns and channels of its input.
-      layers: the layers in order.
+        input_shape: rows, columns and channels of its input.
+        layers: the layers in order.
     """
 
     input_shape: Shape

@@ -21,10 +21,10 @@ def noisy_responses(random: np.random.RandomState, rates: np.ndarray, noise: flo
     """Mean of `draws` of g + c √g ξ, (n, N).
 
     Args:
-      random: a `RandomState` whose stream goes on.
-      rates: g (n, N), non-negative.
-      noise: c.
-      draws: how many are averaged.
+        random: a `RandomState` whose stream goes on.
+        rates: g (n, N), non-negative.
+        noise: c.
+        draws: how many are averaged.
     """
     return np.mean([random.normal(rates, noise * np.sqrt(rates)) for _ in range(draws)], axis=0)
 
@@ -40,15 +40,15 @@ def teach(config: ConfigDict, population: Population) -> tuple[Population, dict[
     The stream RandomState(seed) gives the training responses first, then the validation responses.
 
     Args:
-      config: with `data.teacher`.
-      population: normalized.
+        config: with `data.teacher`.
+        population: normalized.
 
     Returns:
-      The population and {name: (training, validation responses)} to compare predictions with: noisy, clean (the
-      teacher's g) and recorded; without a teacher {}.
+        The population and {name: (training, validation responses)} to compare predictions with: noisy, clean (the
+        teacher's g) and recorded; without a teacher {}.
 
     Raises:
-      ConfigError: a run that cannot be the teacher of this population.
+        ConfigError: a run that cannot be the teacher of this population.
     """
     options = config.data.teacher
     if options.run is None:

@@ -66,13 +66,13 @@ class Plan:
     """How long to fit and what to do on the way.
 
     Attributes:
-      epochs: passes over the rows; log_every: epochs between two scores.
-      stopping: a `Stopping` or None.
-      orders: how rows are ordered, see `Orders`.
-      members_at_once: most members in one program (see `side_by_side`).
-      checkpoint_every: logged epochs between two checkpoints.
-      log_first: whether members are scored after the first epoch too.
-      score_with_dropout: whether scores are taken under a random mask.
+        epochs: passes over the rows; log_every: epochs between two scores.
+        stopping: a `Stopping` or None.
+        orders: how rows are ordered, see `Orders`.
+        members_at_once: most members in one program (see `side_by_side`).
+        checkpoint_every: logged epochs between two checkpoints.
+        log_first: whether members are scored after the first epoch too.
+        score_with_dropout: whether scores are taken under a random mask.
     """
 
     epochs: int
@@ -183,9 +183,9 @@ def side_by_side(function: Callable, axes: Sequence[int | None], size: int | Non
     last share begins with some of the share before, which costs no time. Accelerators take one share after another.
 
     Args:
-      function: of one member.
-      axes: 0 for each of its arguments that has a leading axis of members, else None.
-      size: most members in one program, or None for all that there are (on a CPU, for an equal share for each core).
+        function: of one member.
+        axes: 0 for each of its arguments that has a leading axis of members, else None.
+        size: most members in one program, or None for all that there are (on a CPU, for an equal share for each core).
     """
     program = jax.jit(jax.vmap(function, in_axes=axes))
     workers, alone = 1, program
@@ -284,26 +284,26 @@ def fit(
     """Fit members side by side.
 
     Args:
-      trainer: closures of `make_trainer`.
-      members: (M, …) as `start_members` gives.
-      hyper: a `Hyper` with a leading axis M.
-      data: `Data` to train on.
-      validation: `Data` to score on at logged epochs.
-      plan: a `Plan`.
-      stopping_data: `Data` that early stopping looks at, needed with early stopping alone; it should not be the
-        validation rows.
-      checkpoints: a `runtime.checkpoint.Checkpoints` or None; the latest one there is continued.
-      report: function (epoch, {'train_loss', 'penalty', 'validation_loss', 'validation_correlation': (M,)}) or None,
-        called at every logged epoch.
-      stop: function () -> bool or None, asked at every logged epoch whether to end there.
+        trainer: closures of `make_trainer`.
+        members: (M, …) as `start_members` gives.
+        hyper: a `Hyper` with a leading axis M.
+        data: `Data` to train on.
+        validation: `Data` to score on at logged epochs.
+        plan: a `Plan`.
+        stopping_data: `Data` that early stopping looks at, needed with early stopping alone; it should not be the
+            validation rows.
+        checkpoints: a `runtime.checkpoint.Checkpoints` or None; the latest one there is continued.
+        report: function (epoch, {'train_loss', 'penalty', 'validation_loss', 'validation_correlation': (M,)}) or None,
+            called at every logged epoch.
+        stop: function () -> bool or None, asked at every logged epoch whether to end there.
 
     Returns:
-      A `FitResult`.
+        A `FitResult`.
 
     Raises:
-      StoppedError: `stop` said so.
-      ConfigError: a plan that does not fit the data.
-      RunError: all members diverge.
+        StoppedError: `stop` said so.
+        ConfigError: a plan that does not fit the data.
+        RunError: all members diverge.
     """
     rows = data.images.shape[0]
     if (plan.stopping is None) != (stopping_data is None):

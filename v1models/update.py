@@ -34,15 +34,15 @@ class Optimization:
     """How networks are trained; the numbers that may differ between members are in `Hyper`.
 
     Attributes:
-      noise: 'poisson', 'gaussian' or 'bernoulli'.
-      optimizer: 'adam' or 'lbfgs'.
-      batch_size: rows, or None for all (L-BFGS needs None).
-      keep_last_batch: use the short last batch of an epoch.
-      beta1, beta2, epsilon: Adam's; epsilon_before_correction puts ε beside √v before the bias correction
-        (TensorFlow 1).
-      schedule: 'constant', 'cosine' (to 0 over `schedule_steps`) or 'exponential' (×0.1 every `schedule_steps`).
-      count_masked: whether masked entries count in the Bernoulli mean.
-      poisson_offset: ε of the logarithm.
+        noise: 'poisson', 'gaussian' or 'bernoulli'.
+        optimizer: 'adam' or 'lbfgs'.
+        batch_size: rows, or None for all (L-BFGS needs None).
+        keep_last_batch: use the short last batch of an epoch.
+        beta1, beta2, epsilon: Adam's; epsilon_before_correction puts ε beside √v before the bias correction
+            (TensorFlow 1).
+        schedule: 'constant', 'cosine' (to 0 over `schedule_steps`) or 'exponential' (×0.1 every `schedule_steps`).
+        count_masked: whether masked entries count in the Bernoulli mean.
+        poisson_offset: ε of the logarithm.
     """
 
     noise: str = "poisson"
@@ -254,12 +254,12 @@ def random_orders(keys: jax.Array, first_epoch: int, epochs: int, rows: int) -> 
     """A fresh permutation of rows for every member and epoch, reproducible from the member's key and the epoch alone.
 
     Args:
-      keys: of the members, (M,).
-      first_epoch: number of the first epoch.
-      epochs, rows: how many.
+        keys: of the members, (M,).
+        first_epoch: number of the first epoch.
+        epochs, rows: how many.
 
     Returns:
-      Rows in order, (M, epochs, rows), int32.
+        Rows in order, (M, epochs, rows), int32.
     """
 
     def order(key, epoch):

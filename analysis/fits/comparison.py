@@ -40,11 +40,11 @@ def find_run(folder: Path, number: int | None) -> Path:
     """The folder of a run: of the one with a published number in a sweep's folder, or the folder itself.
 
     Args:
-      folder: a run folder or a sweep's.
-      number: of the run, None for a folder with one run.
+        folder: a run folder or a sweep's.
+        number: of the run, None for a folder with one run.
 
     Raises:
-      ConfigError: there is no such finished run.
+        ConfigError: there is no such finished run.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -64,8 +64,8 @@ def read_scores(folder: Path, seeds: int | None = None) -> pd.DataFrame:
     """Mean validation correlation of a run, epochs (index) by seeds (columns, in the order of the file).
 
     Args:
-      folder: a run folder.
-      seeds: how many seeds to keep, from the first; None for all.
+        folder: a run folder.
+        seeds: how many seeds to keep, from the first; None for all.
     """
     history = pd.read_csv(Path(folder) / "history.csv", dtype={"instance": str})
     # A seed that was given twice is two columns.
@@ -77,11 +77,11 @@ def ensemble_scores(folders: list[Path], seeds: int | None = None) -> pd.DataFra
     """Scores of models fitted apart, as of one model of all their neurons: Σ N_r r_r / Σ N_r, seed by seed.
 
     Args:
-      folders: run folders of populations with N_r neurons each.
-      seeds: as for `read_scores`.
+        folders: run folders of populations with N_r neurons each.
+        seeds: as for `read_scores`.
 
     Returns:
-      Epochs that all have (index) by seeds (columns): the first seed of each, the second, ….
+        Epochs that all have (index) by seeds (columns): the first seed of each, the second, ….
     """
     parts = [read_scores(folder, seeds) for folder in folders]
     weights = [pd.read_csv(Path(folder) / "neurons.csv")["neuron"].nunique() for folder in folders]
@@ -95,11 +95,11 @@ def read_curve(root: Path, entry: tuple) -> Curve:
     """A curve of a figure's list.
 
     Args:
-      root: folder that holds the experiments' folders.
-      entry: (label, experiment's folder, number of the run, tuple of numbers for an ensemble or None, seeds or None).
+        root: folder that holds the experiments' folders.
+        entry: (label, experiment's folder, number of the run, tuple of numbers for an ensemble or None, seeds or None).
 
     Raises:
-      ConfigError: a run is not there.
+        ConfigError: a run is not there.
     """
     label, folder, number, seeds = entry
     if isinstance(number, tuple):
@@ -144,12 +144,12 @@ def draw(curves: list[Curve], options, percentiles: tuple, path: Path) -> None:
     """One figure.
 
     Args:
-      curves: what to draw.
-      options: of the figure: title, after and until (epochs), normalized (epochs over the last one), lines (constant
-        scores: (label, (50th, 90th, 10th percentile)), the last two may be missing).
-      percentiles: of the line and the ends of the bars, (50, 90, 10); a fourth is a thinner second bar's lower end,
-        (75, 95, 5, 25).
-      path: the picture.
+        curves: what to draw.
+        options: of the figure: title, after and until (epochs), normalized (epochs over the last one), lines (constant
+            scores: (label, (50th, 90th, 10th percentile)), the last two may be missing).
+        percentiles: of the line and the ends of the bars, (50, 90, 10); a fourth is a thinner second bar's lower end,
+            (75, 95, 5, 25).
+        path: the picture.
     """
     figure = Figure(figsize=(8.5, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -190,7 +190,7 @@ def draw_all(config, workdir: Path) -> str:
     Files: NAME.png of every figure, figures.csv, figures.md and index.html.
 
     Raises:
-      ConfigError: percentiles that mean nothing, or not a single run is there.
+        ConfigError: percentiles that mean nothing, or not a single run is there.
     """
     folder, percentiles = Path(workdir), tuple(config.percentiles)
     if len(percentiles) not in (3, 4) or not all(0 <= percent <= 100 for percent in percentiles):

@@ -13,11 +13,11 @@ def neuron_columns(folder: Path) -> dict[str, float]:
     Reads `neurons.csv` (seed, neuron, correlation) and, where it is there, `ensemble.csv` (neuron, correlation).
 
     Args:
-      folder: a run folder.
+        folder: a run folder.
 
     Returns:
-      {'neuron_0': median over seeds, …, 'ensemble_0': of the mean prediction of the seeds, …}; empty when the run has
-      more than MOST_NEURONS neurons or one alone, or wrote no such table.
+        {'neuron_0': median over seeds, …, 'ensemble_0': of the mean prediction of the seeds, …}; empty when the run has
+        more than MOST_NEURONS neurons or one alone, or wrote no such table.
     """
     columns = {}
     for file, name in (("neurons.csv", "neuron"), ("ensemble.csv", "ensemble")):

@@ -18,12 +18,12 @@ def centre_errors(true: np.ndarray, fitted: np.ndarray, weight: np.ndarray) -> n
     """Distance of every true centre from the nearest fitted one, min_f |c_g − ĉ_f| over units of weight ≥ COUNTED.
 
     Args:
-      true: (G, 2), x and y in pixels.
-      fitted: (seeds, F, 2), likewise.
-      weight: (seeds, F), weight of a fitted unit as a share of its network's largest.
+        true: (G, 2), x and y in pixels.
+        fitted: (seeds, F, 2), likewise.
+        weight: (seeds, F), weight of a fitted unit as a share of its network's largest.
 
     Returns:
-      (seeds, G), pixels.
+        (seeds, G), pixels.
     """
     distance = np.linalg.norm(true[None, :, None] - fitted[:, None], axis=-1)
     return np.where(weight[:, None] >= COUNTED, distance, np.inf).min(-1)
@@ -39,9 +39,10 @@ def recovery(folder: Path) -> dict[str, float]:
     """How well a run found the truth of a simulation; empty for runs without one.
 
     Returns:
-      'centre_error', 'centre_chance': medians over seeds and true units, pixels; 'found': share of true units within
-      one pixel of a fitted one; 'correlation', its 'ceiling' (the true rates' own) and the 'gap' between them, medians
-      over seeds of means over neurons.
+        'centre_error', 'centre_chance': medians over seeds and true units, pixels; 'found': share of true units within
+        one pixel of a fitted one; 'correlation', its 'ceiling' (the true rates' own) and the 'gap' between them,
+            medians
+        over seeds of means over neurons.
     """
     if not (Path(folder) / CENTRES).is_file():
         return {}

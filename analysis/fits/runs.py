@@ -120,8 +120,8 @@ def paired_differences(scores: pd.DataFrame, reference: str | None = None) -> pd
     test's, p_holm the t test's corrected for the number of runs (Holm 1979, Scand. J. Stat. 6:65).
 
     Args:
-      scores: seeds in rows, runs in columns.
-      reference: a column; by default the one with the highest median.
+        scores: seeds in rows, runs in columns.
+        reference: a column; by default the one with the highest median.
     """
     reference = scores.median().idxmax() if reference is None else reference
     if reference not in scores:

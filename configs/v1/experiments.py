@@ -69,13 +69,13 @@ def numbered(
     """Add the runs of nested loops, the outer one first, to a config's sweep.
 
     Args:
-      config: its sweep's runs grow.
-      log_name: name of the published log, without the number of the run.
-      *loops: what `loop`, `penalties` and `filters` give: entries of (text, changes).
-      first: number of the first run.
-      logged_first: its number in the log, where a second script began to count anew.
-      also: further changes, of every run.
-      published: {number: (50th, 90th, 10th percentile)}.
+        config: its sweep's runs grow.
+        log_name: name of the published log, without the number of the run.
+        *loops: what `loop`, `penalties` and `filters` give: entries of (text, changes).
+        first: number of the first run.
+        logged_first: its number in the log, where a second script began to count anew.
+        also: further changes, of every run.
+        published: {number: (50th, 90th, 10th percentile)}.
     """
     runs, shift = [], 0 if logged_first is None else logged_first - first
     for number, chosen in enumerate(itertools.product(*loops), first):

@@ -22,12 +22,12 @@ class Convolution(Weighted):
     """Cross-correlation with `features` kernels.
 
     Attributes:
-      width: pixels of a kernel, one number or (rows, columns).
-      stride: pixels between two places; it does not apply along an axis where the kernel has width 1.
-      dilation: pixels between two of a kernel's places.
-      padding: 'SAME' or 'VALID'.
-      pool: side of a max pooling (SAME, stride `pool`) after the activation, 1 for none.
-      cropped: whether a kernel that is wider than its input is cut to the input's size.
+        width: pixels of a kernel, one number or (rows, columns).
+        stride: pixels between two places; it does not apply along an axis where the kernel has width 1.
+        dilation: pixels between two of a kernel's places.
+        padding: 'SAME' or 'VALID'.
+        pool: side of a max pooling (SAME, stride `pool`) after the activation, 1 for none.
+        cropped: whether a kernel that is wider than its input is cut to the input's size.
     """
 
     width: int | tuple[int, int] = dataclasses.field(kw_only=True)

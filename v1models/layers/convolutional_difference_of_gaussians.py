@@ -17,8 +17,8 @@ class ConvolutionalDifferenceOfGaussians(DifferenceOfGaussians):
     """The filters of `DifferenceOfGaussians` on a width×width grid, applied as a SAME convolution.
 
     Attributes:
-      width: pixels a side.
-      stride, dilation, cropped: as for `Convolution`.
+        width: pixels a side.
+        stride, dilation, cropped: as for `Convolution`.
     """
 
     width: int = dataclasses.field(kw_only=True)

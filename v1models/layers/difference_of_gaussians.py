@@ -19,11 +19,11 @@ class DifferenceOfGaussians(Layer):
     """Full-image filters G(α₁, s₁) − G(α₂, s₂), see gaussians.py; channels share the filter.
 
     Attributes:
-      features: number of filters.
-      bounds: a `GaussianBounds`, or None for the defaults.
-      concentric: the surround takes the center's position.
-      summed_variance: the surround's variance is s₁ + s₂ instead of s₂.
-      initial_y_offset: pixels added to the drawn y centers.
+        features: number of filters.
+        bounds: a `GaussianBounds`, or None for the defaults.
+        concentric: the surround takes the center's position.
+        summed_variance: the surround's variance is s₁ + s₂ instead of s₂.
+        initial_y_offset: pixels added to the drawn y centers.
     """
 
     features: int

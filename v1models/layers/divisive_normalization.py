@@ -18,8 +18,8 @@ class DivisiveNormalization(Layer):
     """y_c = act(x_c^p / (σ_c^p + Σ_d w[d, c] x_d^p) + b_c) with x = max(x, 0) and w, σ > 0 by their softplus.
 
     Attributes:
-      exponent: p.
-      initial_weight, initial_constant: w and σ at the start, the same for all channels.
+        exponent: p.
+        initial_weight, initial_constant: w and σ at the start, the same for all channels.
     """
 
     exponent: float = 2.0

@@ -25,9 +25,9 @@ class Factorized(Weighted):
     """yₙ = act(bₙ + Σ_{p,c} k_s[p, n] k_t[c, n] x[p, c]).
 
     Attributes:
-      normalization, positive: the factor they act on, 'none', 'features' (k_t), 'mask' (k_s) or 'both'.
-      positivity: 'clamp' max(w, 0) or 'absolute' |w| (Klindt et al.).
-      gradient_at_zero: derivative of the clamp at 0.
+        normalization, positive: the factor they act on, 'none', 'features' (k_t), 'mask' (k_s) or 'both'.
+        positivity: 'clamp' max(w, 0) or 'absolute' |w| (Klindt et al.).
+        gradient_at_zero: derivative of the clamp at 0.
     """
 
     positive: str = dataclasses.field(default="none", kw_only=True)

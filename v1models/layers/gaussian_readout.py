@@ -23,8 +23,8 @@ class GaussianReadout(Weighted):
     penalized.
 
     Attributes:
-      initial_range: initial μ are uniform within ± this.
-      initial_spread: initial A is this times the identity.
+        initial_range: initial μ are uniform within ± this.
+        initial_spread: initial A is this times the identity.
     """
 
     initial_range: float = dataclasses.field(default=0.3, kw_only=True)
@@ -79,11 +79,11 @@ def interpolate(activity: jax.Array, places: jax.Array) -> jax.Array:
     """Channels at places between those of the grid, bilinearly.
 
     Args:
-      activity: (B, rows, columns, C).
-      places: (B, 2, N) or (1, 2, N), row and column of each from −1, the first, to 1, the last.
+        activity: (B, rows, columns, C).
+        places: (B, 2, N) or (1, 2, N), row and column of each from −1, the first, to 1, the last.
 
     Returns:
-      (B, N, C).
+        (B, N, C).
     """
     size = jnp.asarray(activity.shape[1:3], places.dtype)[:, None]
     position = (places + 1) / 2 * (size - 1)

@@ -44,13 +44,13 @@ class Layer:
     """Options that every layer has.
 
     Attributes:
-      activation: one of ACTIVATIONS, after the bias.
-      bias: whether there is one per output; bias_initializer, bias_scale: its initial values.
-      inhibitory: the last so many outputs are multiplied by −1 after the activation.
-      dropout: DROP probability of outputs in training, survivors divided by the keep probability.
-      dropout_mask: 'entry' draws every number by itself, 'unit' draws once per unit for the whole batch.
-      batch_norm: normalize over the batch before the activation (decay 0.9, learned offset, no learned scale).
-      penalties: {name: strength}.
+        activation: one of ACTIVATIONS, after the bias.
+        bias: whether there is one per output; bias_initializer, bias_scale: its initial values.
+        inhibitory: the last so many outputs are multiplied by −1 after the activation.
+        dropout: DROP probability of outputs in training, survivors divided by the keep probability.
+        dropout_mask: 'entry' draws every number by itself, 'unit' draws once per unit for the whole batch.
+        batch_norm: normalize over the batch before the activation (decay 0.9, learned offset, no learned scale).
+        penalties: {name: strength}.
     """
 
     activation: str = "linear"
@@ -116,8 +116,8 @@ class LayerModule(nn.Module):
     """The steps around every layer's linear part: batch normalization, bias, activation, signs, pooling, dropout.
 
     Attributes:
-      layer: its specification.
-      input_shape: (rows, columns, channels) of its input.
+        layer: its specification.
+        input_shape: (rows, columns, channels) of its input.
     """
 
     layer: Layer
@@ -140,9 +140,9 @@ class LayerModule(nn.Module):
         """Activity (B, rows, columns, channels) from the linear part's output of that shape.
 
         Args:
-          drive: output of the linear part.
-          train: whether to use the batch's own statistics and to draw dropout masks.
-          drop: drop probability, or None for none.
+            drive: output of the linear part.
+            train: whether to use the batch's own statistics and to draw dropout masks.
+            drop: drop probability, or None for none.
         """
         layer = self.layer
         if layer.batch_norm:

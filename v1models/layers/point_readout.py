@@ -15,7 +15,7 @@ class PointReadout(Weighted):
     """yₙ = act(bₙ + Σ_c w[c, n] x[row n, column n, c]).
 
     Attributes:
-      positions: (row, column) of each output.
+        positions: (row, column) of each output.
     """
 
     positions: tuple[tuple[int, int], ...] = dataclasses.field(kw_only=True)

@@ -18,10 +18,10 @@ class Weighted(Layer):
     """Options of layers with weights.
 
     Attributes:
-      features: number of outputs, or of output channels.
-      positive: W ≥ 0 in the forward pass.
-      normalization: see `constraints.normalize`.
-      weight_initializer, weight_scale: initial values.
+        features: number of outputs, or of output channels.
+        positive: W ≥ 0 in the forward pass.
+        normalization: see `constraints.normalize`.
+        weight_initializer, weight_scale: initial values.
     """
 
     features: int

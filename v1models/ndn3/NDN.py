@@ -60,12 +60,12 @@ class NDN:
     """A network of NDN3.
 
     Attributes:
-      network_list: [the parameter dictionary].
-      networks: [FFNetwork], whose layers hold `weights` and `biases`.
-      log_correlation: None, or 'zero-NaNs' or 'filter-NaNs': whether and how logged scores have a correlation.
-      poisson_unit_norm: (N,), mean rates that divide the Poisson loss; set by the first training.
-      history: what was printed, {'epoch', 'costs': {'train', 'test'}}, and what was logged, {'epoch', 'train': {…},
-        'test': {…}}.
+        network_list: [the parameter dictionary].
+        networks: [FFNetwork], whose layers hold `weights` and `biases`.
+        log_correlation: None, or 'zero-NaNs' or 'filter-NaNs': whether and how logged scores have a correlation.
+        poisson_unit_norm: (N,), mean rates that divide the Poisson loss; set by the first training.
+        history: what was printed, {'epoch', 'costs': {'train', 'test'}}, and what was logged, {'epoch', 'train': {…},
+            'test': {…}}.
     """
 
     def __init__(
@@ -81,15 +81,15 @@ class NDN:
         """A network with NDN3's initial values.
 
         Args:
-          network_list: a dictionary of `NDNutils.ffnetwork_params`, or a list of one.
-          noise_dist: 'poisson', 'gaussian' or 'bernoulli'.
-          ffnet_out, input_dim_list: only the values of a single network.
-          batch_size: rows at once in training and `get_LL` where nothing else is said.
-          tf_seed: of initial values and of the order of rows.
-          revision: one of `quirks.REVISIONS`.
+            network_list: a dictionary of `NDNutils.ffnetwork_params`, or a list of one.
+            noise_dist: 'poisson', 'gaussian' or 'bernoulli'.
+            ffnet_out, input_dim_list: only the values of a single network.
+            batch_size: rows at once in training and `get_LL` where nothing else is said.
+            tf_seed: of initial values and of the order of rows.
+            revision: one of `quirks.REVISIONS`.
 
         Raises:
-          ConfigError: something that is unknown or not supported.
+            ConfigError: something that is unknown or not supported.
         """
         refuse("NDN", ffnet_out=(-1 if ffnet_out in ([-1], [0], 0) else ffnet_out, -1))
         refuse("NDN", input_dim_list=(input_dim_list, None))
@@ -131,22 +131,22 @@ class NDN:
         """Trains all weights with Adam for a number of epochs and keeps the last ones, as NDN3 stores them.
 
         Args:
-          input_data: stimuli, (n, pixels); output_data: responses, (n, N); either may be in a list of one.
-          train_indxs: rows to train on, all by default; test_indxs: rows to score on, needed while early_stop is on.
-          data_filters: 1 where a response was measured and 0 elsewhere, (n, N).
-          learning_alg: 'adam'.
-          opt_params: see `options.OPT_PARAMS`; batch_size has no default.
-          output_dir: folder of TensorBoard logs, `summaries/train` and `summaries/test`, at the logged epochs.
-          use_dropout: whether layers with dropout drop, in the logged scores too.
-          silent: whether the epochs of `display` are not printed.
-          blocks, fit_variables: not supported.
+            input_data: stimuli, (n, pixels); output_data: responses, (n, N); either may be in a list of one.
+            train_indxs: rows to train on, all by default; test_indxs: rows to score on, needed while early_stop is on.
+            data_filters: 1 where a response was measured and 0 elsewhere, (n, N).
+            learning_alg: 'adam'.
+            opt_params: see `options.OPT_PARAMS`; batch_size has no default.
+            output_dir: folder of TensorBoard logs, `summaries/train` and `summaries/test`, at the logged epochs.
+            use_dropout: whether layers with dropout drop, in the logged scores too.
+            silent: whether the epochs of `display` are not printed.
+            blocks, fit_variables: not supported.
 
         Returns:
-          The number of epochs.
+            The number of epochs.
 
         Raises:
-          ConfigError: an argument that is missing, unknown or not supported.
-          RunError: the weights stop being finite.
+            ConfigError: an argument that is missing, unknown or not supported.
+            RunError: the weights stop being finite.
         """
         refuse("train", blocks=(blocks, None), fit_variables=(fit_variables, None), learning_alg=(learning_alg, "adam"))
         options = read_opt_params(opt_params, self.batch_size, test_indxs is not None)
@@ -257,7 +257,7 @@ class NDN:
         """The model in a file of ours or of NDN3; a revision is needed only where a file of NDN3 was not 'published'.
 
         Raises:
-          ConfigError: the file cannot be read, names something that is refused, or its weights do not fit.
+            ConfigError: the file cannot be read, names something that is refused, or its weights do not fit.
         """
         saved = read_model(save_file)
         model = cls(saved.params, saved.noise_dist, tf_seed=saved.tf_seed,

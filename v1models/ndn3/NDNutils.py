@@ -31,26 +31,26 @@ def ffnetwork_params(
     penalties with none. The values of layers that take no such option (the stride of a dense layer) mean nothing.
 
     Args:
-      input_dims: [channels, columns, rows]; what is missing at the end is 1.
-      layer_sizes: outputs of each layer; filters of a convolution.
-      layer_types: one of NDN3's names each, such as 'normal', 'conv', 'sep', 'diff_of_gaussians'.
-      act_funcs: one name for all layers or a list.
-      ei_layers: number of inhibitory outputs of each layer, the last ones; None for a layer without signs. The layer
-        after one with a number has non-negative weights.
-      reg_list: {penalty: list of strengths, None for none}; a number alone is the first layer's.
-      normalization: 0, 1, 2 or -1 for each layer.
-      conv_filter_widths: pixels a side of convolutional filters.
-      shift_spacing: stride of convolutions, a number for all layers or a list.
-      dilation: of convolutional difference-of-Gaussians filters, likewise.
-      verbose: whether to print a line for each layer.
-      time_expand, xstim_n, ffnet_n, network_type, log_activations: only the values of a single network on one static
-        stimulus: 0, 0, None, 'normal', False.
+        input_dims: [channels, columns, rows]; what is missing at the end is 1.
+        layer_sizes: outputs of each layer; filters of a convolution.
+        layer_types: one of NDN3's names each, such as 'normal', 'conv', 'sep', 'diff_of_gaussians'.
+        act_funcs: one name for all layers or a list.
+        ei_layers: number of inhibitory outputs of each layer, the last ones; None for a layer without signs. The layer
+            after one with a number has non-negative weights.
+        reg_list: {penalty: list of strengths, None for none}; a number alone is the first layer's.
+        normalization: 0, 1, 2 or -1 for each layer.
+        conv_filter_widths: pixels a side of convolutional filters.
+        shift_spacing: stride of convolutions, a number for all layers or a list.
+        dilation: of convolutional difference-of-Gaussians filters, likewise.
+        verbose: whether to print a line for each layer.
+        time_expand, xstim_n, ffnet_n, network_type, log_activations: only the values of a single network on one static
+            stimulus: 0, 0, None, 'normal', False.
 
     Returns:
-      The dictionary; `weights_initializers` is 'normal' throughout, `biases_initializers` absent, which means zeros.
+        The dictionary; `weights_initializers` is 'normal' throughout, `biases_initializers` absent, which means zeros.
 
     Raises:
-      ConfigError: an argument that is missing, not supported or unknown: says which.
+        ConfigError: an argument that is missing, not supported or unknown: says which.
     """
     for name, value in (("input_dims", input_dims), ("layer_sizes", layer_sizes), ("layer_types", layer_types)):
         if value is None:

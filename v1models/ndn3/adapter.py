@@ -237,11 +237,11 @@ def network_from_parameters(params: Mapping[str, Any], quirks: Quirks = NDN3) ->
     """The network that an NDN3 parameter dictionary describes.
 
     Args:
-      params: a dictionary as `NDNutils.ffnetwork_params` makes it.
-      quirks: which of NDN3's peculiarities to keep.
+        params: a dictionary as `NDNutils.ffnetwork_params` makes it.
+        quirks: which of NDN3's peculiarities to keep.
 
     Raises:
-      ConfigError: names the layer and entry that cannot be followed.
+        ConfigError: names the layer and entry that cannot be followed.
     """
     channels, columns, rows = ([*params["input_dims"], 1, 1])[:3]
     shape, built = (rows, columns, channels), []

@@ -83,7 +83,7 @@ def read_model(path: str | os.PathLike) -> SavedModel:
     """The model in a file of our own format or of NDN3's.
 
     Raises:
-      UnreadableError: there is no such file, it is damaged, it is no model, or it names something that is refused.
+        UnreadableError: there is no such file, it is damaged, it is no model, or it names something that is refused.
     """
     path = Path(path)
     if not path.is_file():

@@ -43,12 +43,12 @@ def read_opt_params(given: Mapping[str, Any] | None, batch_size: int | None, has
     """NDN3's `opt_params` with defaults filled in.
 
     Args:
-      given: what the caller gave.
-      batch_size: the model's own, used where `given` has none.
-      has_test: whether test rows were given.
+        given: what the caller gave.
+        batch_size: the model's own, used where `given` has none.
+        has_test: whether test rows were given.
 
     Raises:
-      ConfigError: an option that is unknown, not supported or missing.
+        ConfigError: an option that is unknown, not supported or missing.
     """
     given = dict(given or {})
     for name in given:
@@ -84,7 +84,7 @@ def array(value: Any, name: str, columns: int | None = None) -> np.ndarray:
     """A matrix (rows, columns) in float32, out of a list of one where NDN3 takes a list of them.
 
     Raises:
-      ConfigError: there are several, it is no matrix of numbers, or it has another number of columns.
+        ConfigError: there are several, it is no matrix of numbers, or it has another number of columns.
     """
     if isinstance(value, (list, tuple)) and value and np.ndim(value[0]) == 2:
         if len(value) > 1:

@@ -112,12 +112,12 @@ def initial_values(
     Layers are drawn in order, weights then biases; Gaussians draw their biases first, then one scalar at a time.
 
     Args:
-      network: the specification.
-      seed: of numpy's `RandomState`.
-      draws: one a layer, `draws_of_parameters` for a parameter dictionary; by default what the layers themselves say.
+        network: the specification.
+        seed: of numpy's `RandomState`.
+        draws: one a layer, `draws_of_parameters` for a parameter dictionary; by default what the layers themselves say.
 
     Returns:
-      One (weights, biases) a layer, float32, in NDN3's shapes (see `weights.import_weights`).
+        One (weights, biases) a layer, float32, in NDN3's shapes (see `weights.import_weights`).
     """
     random, arrays = np.random.RandomState(seed), []
     draws = draws_of_network(network) if draws is None else draws
@@ -144,12 +144,12 @@ def stored_values(params: Mapping[str, Any], arrays: Arrays, quirks: Quirks = ND
     layer each constrained or normalized factor is.
 
     Args:
-      params: the parameter dictionary.
-      arrays: one (weights, biases) a layer as trained.
-      quirks: which of NDN3's peculiarities are kept.
+        params: the parameter dictionary.
+        arrays: one (weights, biases) a layer as trained.
+        quirks: which of NDN3's peculiarities are kept.
 
     Returns:
-      The same form as `arrays`.
+        The same form as `arrays`.
     """
     network, stored = network_from_parameters(params, quirks), []
     for entry, layer, shape, (weights, biases) in zip(
@@ -228,13 +228,13 @@ def row_orders(train_rows: np.ndarray, seed: int | np.random.RandomState, epochs
     """The rows of each epoch in the order NDN3 visits them: RandomState(seed).permutation(train_rows), over and over.
 
     Args:
-      train_rows: indices, (n,).
-      seed: a number, or a `RandomState` whose stream goes on.
-      epochs: how many.
-      skip: epochs of the stream to pass over first.
+        train_rows: indices, (n,).
+        seed: a number, or a `RandomState` whose stream goes on.
+        epochs: how many.
+        skip: epochs of the stream to pass over first.
 
     Returns:
-      Indices, (epochs, n).
+        Indices, (epochs, n).
     """
     random = seed if isinstance(seed, np.random.RandomState) else np.random.RandomState(seed)
     for _ in range(skip):
@@ -254,10 +254,10 @@ def cost(
     """NDN3's `get_LL`: the unpenalized loss of all rows at once, or its mean over batches in order.
 
     Args:
-      noise: of the loss.
-      predictions, responses, mask: (B, N); rates: (N,), or None.
-      batch_size: rows of a batch, None for all.
-      keep_last: whether a short last batch counts as one more, or its rows are left out.
+        noise: of the loss.
+        predictions, responses, mask: (B, N); rates: (N,), or None.
+        batch_size: rows of a batch, None for all.
+        keep_last: whether a short last batch counts as one more, or its rows are left out.
     """
     loss, rows = losses.make_loss(noise, count_masked=True), len(predictions)
     size = rows if batch_size is None else batch_size

@@ -21,12 +21,12 @@ class Scorer:
     """Costs and scores of a network in training.
 
     Args:
-      spec: the network.
-      trainer: its training functions.
-      noise: of the loss.
-      correlation: 'zero-NaNs' or 'filter-NaNs', see `mean_correlation`; None for no correlations.
-      batch_size: rows of a batch.
-      quirks: NDN3's peculiarities in force.
+        spec: the network.
+        trainer: its training functions.
+        noise: of the loss.
+        correlation: 'zero-NaNs' or 'filter-NaNs', see `mean_correlation`; None for no correlations.
+        batch_size: rows of a batch.
+        quirks: NDN3's peculiarities in force.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ def mean_correlation(predictions: np.ndarray, responses: np.ndarray, mask: np.nd
     """Mean over neurons of Pearson's r over measured rows.
 
     Args:
-      predictions, responses: (B, N).
-      mask: 1 where measured, (B, N), or None.
-      how: neurons whose r is undefined count as 0 ('zero-NaNs') or not at all ('filter-NaNs').
+        predictions, responses: (B, N).
+        mask: 1 where measured, (B, N), or None.
+        how: neurons whose r is undefined count as 0 ('zero-NaNs') or not at all ('filter-NaNs').
     """
     r = metrics.pearson(predictions, responses, mask)
     if how == "filter-NaNs":

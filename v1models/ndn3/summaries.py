@@ -12,9 +12,9 @@ class Summaries:
     """Scores of a training: kept, printed and written as its options ask.
 
     Args:
-      output_dir: folder of the logs, or None for none.
-      options: `opt_params`: epochs_summary and display.
-      silent: whether nothing is printed.
+        output_dir: folder of the logs, or None for none.
+        options: `opt_params`: epochs_summary and display.
+        silent: whether nothing is printed.
     """
 
     def __init__(self, output_dir: str | os.PathLike | None, options: Mapping[str, Any], silent: bool):

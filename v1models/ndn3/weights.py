@@ -19,15 +19,15 @@ def import_weights(network: NetworkSpec, arrays: Arrays) -> dict[str, dict[str, 
     """Parameters of our network from NDN3's weights.
 
     Args:
-      network: the specification of the network.
-      arrays: one (weights, biases) a layer with NDN3's shapes: dense and conv (inputs, outputs), Gaussians (8, F), sep
-        (channels + pixels, outputs), biases (1, outputs).
+        network: the specification of the network.
+        arrays: one (weights, biases) a layer with NDN3's shapes: dense and conv (inputs, outputs), Gaussians (8, F),
+            sep (channels + pixels, outputs), biases (1, outputs).
 
     Returns:
-      {'layer0': {…}, …}.
+        {'layer0': {…}, …}.
 
     Raises:
-      ConfigError: a shape does not fit.
+        ConfigError: a shape does not fit.
     """
     if len(arrays) != len(network.layers):
         raise ConfigError(f"weights of {len(arrays)} layers for a network of {len(network.layers)}.")
