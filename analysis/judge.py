@@ -32,7 +32,7 @@ import numpy as np
 
 from analysis.checks.table import check_trials
 from analysis.checks.trials import Trials
-from runtime.config import ConfigError, clear_errors, did_you_mean
+from runtime.errors import ConfigError, clear_errors, did_you_mean
 
 NEEDED = ("signals", "onset", "offset", "sample_ms", "contrast")
 OPTIONAL = ("momentum", "angle", "place")

@@ -19,7 +19,7 @@ from recordings.names import DURING, OUTSIDE, STATE
 from recordings.period_statistics import PeriodStatistics
 from recordings.periods import Periods
 from recordings.reading import Recording, list_recordings, recording_folder
-from runtime.config import RunError, did_you_mean
+from runtime.errors import RunError, did_you_mean
 
 
 class NotTestable(RunError):

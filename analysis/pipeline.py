@@ -23,7 +23,7 @@ from recordings.format import mark_files
 from recordings.names import CONTROL_MARK, KNOWN, LINE, PATCHES, PRIMARY, REPEATED, TRIALS
 from recordings.periods import TimeScale
 from recordings.reading import list_recordings, recording_folder
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.metrics import Progress
 
 VERSION = 2  # of the results: those of another version are made anew

@@ -14,7 +14,7 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 
 
 class Kind(enum.IntEnum):

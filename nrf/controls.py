@@ -28,7 +28,7 @@ from recordings.autocorrelation import autocorrelation_time
 from recordings.names import CONTROLS, DIAGONAL, LANGEVIN, MOMENTUM, SHUFFLED, STATE, of_control
 from recordings.reading import list_recordings, open_recording
 from runtime.checkpoint import read_tree
-from runtime.config import ConfigError, RunError, did_you_mean
+from runtime.errors import ConfigError, RunError, did_you_mean
 
 # The tuning of Langevin's step size: multiples of config.sampler.langevin.step_size, the first being the reference.
 FACTORS = (0.25, *(2.0 ** (k / 2) for k in range(-2, 12)))

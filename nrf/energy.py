@@ -22,7 +22,7 @@ from nrf import convolution as conv
 from nrf.architecture import Architecture, Kind
 from nrf.layers import Net, NetPlan, main_pads, make_nonlinearity, run_net
 from nrf.spectral import forward_transform
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 
 States = tuple[jax.Array, ...]
 Variables = dict  # {'params': ..., and with spectral normalisation 'spectral': ...}

@@ -26,7 +26,7 @@ from nrf.from_config import read_sampler
 from nrf.phases import make_gradient_fn, uniform_states
 from nrf.trained import Trained, read_run_config, read_trained, start_states
 from runtime import devices
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 from runtime.images import ImageSet, load_images
 
 STARTS = ("noise", "data")

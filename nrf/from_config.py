@@ -21,7 +21,7 @@ from nrf.energy import EnergyModel, make_energy
 from nrf.initializer import Initializer, initializer_optimizer, make_initializer
 from nrf.samplers import Sampler, make_sampler, options_for_layers
 from nrf.update import Trainer, longest_positive
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 
 
 def make_trainer(config: ConfigDict, num_train: int) -> Trainer:

@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nrf import whitening
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.files import atomic_write
 
 FILE = "whitening.npz"

@@ -26,7 +26,7 @@ from nrf import convolution as conv
 from nrf.architecture import Architecture, Kind, effective_padding
 from nrf.energy import BOUNDS, States, restrict
 from nrf.layers import ACTIVATIONS, DenseBlock, Pointwise, leaky_relu, pointwise, run_block
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 
 KERNEL = 7
 PADDING = effective_padding(KERNEL, KERNEL // 2)

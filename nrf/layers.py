@@ -19,7 +19,7 @@ from flax import linen as nn
 
 from nrf import convolution as conv
 from nrf.architecture import Kind, Mixing, effective_padding
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 
 HIDDEN_UNITS = 64  # width of the dense part
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from nrf.energy import EnergyModel, States, Variables
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 
 ADAM_BETAS = (0.0, 0.999)
 SGD_MOMENTUM = 0.4

@@ -36,7 +36,7 @@ from nrf.protocols import make_protocol
 from nrf.samplers.base import GradientFn, Position
 from nrf.trained import UNOPTIMIZED, Trained, read_trained, start_states
 from recordings.names import PREDICTIONS
-from runtime.config import RunError
+from runtime.errors import RunError
 from runtime.files import write_json
 from runtime.images import ImageSet, load_images
 

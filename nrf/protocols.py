@@ -20,7 +20,7 @@ from nrf.stimuli import STIMULUS_SETS, StimulusSet, as_presented, make_stimuli, 
 from recordings.names import FREE, LINE, OBSERVE, TUNING
 from recordings.periods import Periods
 from recordings.sites import along, patch
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 from runtime.images import ImageSet
 
 EXPERIMENTS = (*STIMULUS_SETS, OBSERVE, FREE)

@@ -32,7 +32,7 @@ from recordings.names import ENERGY, FULL, GRADIENT, MOMENTUM, STATE
 from recordings.sites import in_layer
 from recordings.writing import Writer
 from runtime import devices
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 
 class Recorder(NamedTuple):

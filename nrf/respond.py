@@ -26,7 +26,7 @@ from nrf.from_config import read_sampler
 from nrf.phases import make_gradient_fn
 from nrf.trained import Trained, read_trained, start_states
 from runtime import devices
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.files import write_arrays
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import Progress

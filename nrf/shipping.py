@@ -15,7 +15,8 @@ import sys
 
 from nrf import diagnostics, image_space
 from runtime.checkpoint import Checkpoints, read_tree
-from runtime.config import CONFIG_FILE, ConfigError, clear_errors, read_record
+from runtime.config import CONFIG_FILE, read_record
+from runtime.errors import ConfigError, clear_errors
 from runtime.files import write_json
 
 PICTURES = ("samples.png", "chains.png", "curves.png", "long_samples.png", "long_chains.png")

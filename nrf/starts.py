@@ -25,7 +25,8 @@ from nrf.original_flags import differences
 from nrf.torch_import import check_matches, energy_variables, initializer_variables, read_checkpoint
 from nrf.update import Trainer, TrainState
 from runtime.checkpoint import read_tree
-from runtime.config import ConfigError, flatten, read_config
+from runtime.config import flatten, read_config
+from runtime.errors import ConfigError
 from runtime.files import write_json
 
 FILE = "started_from.json"

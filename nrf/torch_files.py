@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import jax.numpy as jnp
 import numpy as np
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 STORAGES = {

@@ -14,10 +14,11 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from nrf.architecture import Architecture
 from nrf.torch_files import Flags, read_torch
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 _ALIAS = re.compile(r"(cctb_blocks\.\d+|sides\.\d+\.[02])\.block\.")
 
@@ -68,32 +69,30 @@ def energy_variables(architecture: Architecture, arrays: Mapping[str, np.ndarray
 
     Raises ConfigError naming the first array that is missing, unknown or of the wrong shape for this architecture.
     """
-    variables: dict = {"params": {}, "spectral": {}}
+    entries = {}
     for name, array in arrays.items():
         # Beside `weight_orig`, spectral normalisation stores a vector under the name that a normalised kernel has.
         if _ALIAS.search(name) or name.removesuffix("_v") + "_orig" in arrays:
             continue
         path, value, collection = _energy_entry(architecture, name, np.asarray(array))
-        _insert(variables[collection], path, value)
-    if not variables["spectral"]:
-        del variables["spectral"]
-    return variables
+        entries[(collection, *path)] = jnp.asarray(value, jnp.float32)
+    return {"params": {}, **unflatten_dict(entries)}
 
 
 def initializer_variables(arrays: Mapping[str, np.ndarray]) -> dict:
     """Variables of the initializer network from arrays under torch's names."""
-    params: dict = {}
+    entries = {}
     for name, array in arrays.items():
         if _ALIAS.search(name):
             continue
         path, value = _initializer_entry(name, np.asarray(array))
-        _insert(params, path, value)
-    return {"params": params}
+        entries[path] = jnp.asarray(value, jnp.float32)
+    return {"params": unflatten_dict(entries)}
 
 
 def check_matches(variables: dict, template: dict, source: str) -> dict:
     """Return `variables` in the structure of `template`; ConfigError naming the first difference between the two."""
-    ours, theirs = _flat(variables), _flat(template)
+    ours, theirs = flatten_dict(variables), flatten_dict(template)
     for path in theirs:
         if path not in ours:
             raise ConfigError(f"{source} lacks '{'/'.join(path)}', which this architecture needs")
@@ -106,22 +105,6 @@ def check_matches(variables: dict, template: dict, source: str) -> dict:
         if path not in theirs:
             raise ConfigError(f"{source} holds '{'/'.join(path)}', which this architecture does not have")
     return variables
-
-
-def _flat(tree: Mapping, prefix: tuple[str, ...] = ()) -> dict:
-    flat = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, (*prefix, key)))
-        else:
-            flat[(*prefix, key)] = value
-    return flat
-
-
-def _insert(tree: dict, path: tuple[str, ...], value: np.ndarray) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = jnp.asarray(value, jnp.float32)
 
 
 def _energy_entry(architecture: Architecture, name: str, array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, str]:

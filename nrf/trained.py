@@ -18,7 +18,8 @@ from nrf.phases import thermal_states, uniform_states
 from nrf.torch_import import check_matches
 from nrf.training import ADDED, MAY_CHANGE
 from runtime.checkpoint import read_tree
-from runtime.config import CONFIG_FILE, ConfigError, check_same, read_config
+from runtime.config import CONFIG_FILE, check_same, read_config
+from runtime.errors import ConfigError
 
 # A few small programs, each run once: compiling them without optimization is faster overall.
 UNOPTIMIZED = {"xla_backend_optimization_level": 0}

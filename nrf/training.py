@@ -29,7 +29,8 @@ from nrf.image_statistics import make_reference
 from nrf.update import Samples, Trainer, TrainState, trained_variables
 from runtime import devices
 from runtime.checkpoint import Checkpoints
-from runtime.config import ConfigError, check_same, save_config
+from runtime.config import check_same, save_config
+from runtime.errors import ConfigError
 from runtime.images import ImageSet, batch_indices, load_images
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, NonFiniteError, Progress, check_finite, read_metrics

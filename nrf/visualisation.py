@@ -33,7 +33,7 @@ from nrf.from_config import read_sampler
 from nrf.phases import clip_gradient, uniform_states
 from nrf.trained import read_trained
 from runtime import devices
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 from runtime.files import atomic_write, write_figure
 from runtime.metrics import Progress
 

@@ -26,7 +26,7 @@ import numpy as np
 import tensorstore as ts
 
 from runtime import manifest
-from runtime.config import RunError
+from runtime.errors import RunError
 
 VERSION = 2
 READABLE = (1, 2)  # version 1 had marks {"block", "files": {name: [size, SHA-256]}}, and no measured contrast

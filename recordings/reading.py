@@ -24,7 +24,7 @@ from recordings.format import (
     read_description,
 )
 from recordings.names import RECORDINGS
-from runtime.config import did_you_mean
+from runtime.errors import did_you_mean
 
 
 class Recording:

@@ -29,7 +29,7 @@ from typing import Any
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from runtime.errors import ConfigError, RunError, clear_errors, did_you_mean  # noqa: F401 (read from here as well)
+from runtime.errors import ConfigError, did_you_mean
 from runtime.files import write_json
 from runtime.overrides import parse_value
 

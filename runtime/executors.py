@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from runtime.config import ConfigError, RunError, did_you_mean
+from runtime.errors import ConfigError, RunError, did_you_mean
 
 LIVES = 3
 DEFAULT_JOBS = 4

@@ -19,7 +19,7 @@ from typing import Any
 
 from ml_collections.config_dict import FieldReference
 
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 
 
 class Field(FieldReference):

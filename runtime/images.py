@@ -22,7 +22,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from skimage.color import rgb2gray
 from skimage.transform import downscale_local_mean, resize
 
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 
 COLOUR_PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 GREY_PHOTOGRAPHS = ("camera.png", "grass.png", "gravel.png")

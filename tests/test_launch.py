@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.sweeps import FINISHED, WAITING, _write
 from tests.conftest import REPOSITORY
 

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 NORMALIZATIONS = ("none", "unit", "cap", "frobenius", "frobenius_unscaled_penalty")
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 
 COMPRESSIONS = {
     "power": lambda energy: energy,

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 SUPPLEMENT = (
     "the first supplement of https://doi.org/10.1371/journal.pcbi.1004927 "

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 from runtime.sweeps import Run, expand, is_sweep
 from v1models.data import REGION_FOLDERS, of_region
 from v1models.layers import KINDS

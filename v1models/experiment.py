@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from runtime.config import ConfigError, did_you_mean, flatten
+from runtime.config import flatten
+from runtime.errors import ConfigError, did_you_mean
 from v1models import data, losses, teacher
 from v1models.describe import layer_groups, layer_size
 from v1models.layers import KINDS

@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from runtime.config import CONFIG_FILE, ConfigError, check_same, did_you_mean, save_config
+from runtime.config import CONFIG_FILE, check_same, save_config
+from runtime.errors import ConfigError, did_you_mean
 from runtime.files import atomic_write, write_arrays
 from runtime.metrics import Progress
 from v1models import cores, interpret, metrics, repeats, ridge, scores

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 POISSON_OFFSET = 1e-6
 NORMALIZER_FLOOR = 1e-8

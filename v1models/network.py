@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models.layers import KINDS
 from v1models.layers.layer import Shape
 from v1models.specification import NetworkSpec

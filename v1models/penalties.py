@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 
 @jax.custom_jvp

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 
 class Repeats(NamedTuple):

@@ -35,7 +35,8 @@ from ml_collections import ConfigDict
 
 from runtime import devices
 from runtime.checkpoint import Checkpoints
-from runtime.config import ConfigError, RunError, check_same, read_config, save_config
+from runtime.config import check_same, read_config, save_config
+from runtime.errors import ConfigError, RunError
 from runtime.files import write_arrays, write_json
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, Progress

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from runtime.checkpoint import Checkpoints, read_tree
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models import metrics
 from v1models.network import Network, as_images
 from v1models.specification import NetworkSpec

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.images import load_images
 from v1models.data import Population
 from v1models.gaussians import default_bounds, difference_of_gaussians

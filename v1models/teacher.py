@@ -8,7 +8,8 @@ the published experiment added that value instead of subtracting it, which is th
 import numpy as np
 from ml_collections import ConfigDict
 
-from runtime.config import ConfigError, did_you_mean, read_config
+from runtime.config import read_config
+from runtime.errors import ConfigError, did_you_mean
 from v1models import saved
 from v1models.data import Population
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from runtime.checkpoint import Checkpoints
-from runtime.config import ConfigError, RunError
+from runtime.errors import ConfigError, RunError
 from v1models.metrics import pearson_on_device
 from v1models.update import Data, Hyper, Member, Trainer, random_orders
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models import losses
 from v1models.network import Network, default_dropout, default_strengths, initialize
 from v1models.specification import NetworkSpec

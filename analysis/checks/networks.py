@@ -29,7 +29,7 @@ from analysis.checks.resonance import LEAST_RISE
 from analysis.checks.speed import THRESHOLD as LEAST_SPEED
 from analysis.checks.verdict import ABSENT, NOT_TESTED, PRESENT, UNDECIDED, VERDICTS, Verdict
 from analysis.results import RESULTS, read_json
-from runtime.config import ConfigError, clear_errors
+from runtime.errors import ConfigError, clear_errors
 
 LEAST_NETWORKS = 3
 Row = Mapping[str, Any]

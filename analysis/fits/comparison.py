@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from analysis.fits.runs import cell, markdown, published_of, run_folders
 from analysis.pages import render
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.files import write_figure, write_text
 from runtime.sweeps import SWEEP_FILE
 

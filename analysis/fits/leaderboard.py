@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.pages import render
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.files import write_figure, write_text
 
 SCORES = {"cc_norm": "CCnorm", "r2_corrected": "corrected r²", "r": "r with the average"}

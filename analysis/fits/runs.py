@@ -19,7 +19,7 @@ from analysis.fits import recovery, run_figures
 from analysis.fits.neuron_scores import neuron_columns
 from analysis.measures.statistics import holm
 from analysis.pages import render
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.files import write_text
 from runtime.metrics import read_metrics
 from runtime.sweeps import FINISHED, SWEEP_FILE, read_sweep

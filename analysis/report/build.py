@@ -24,7 +24,8 @@ from analysis.results import RESULTS, read_json
 from recordings import names
 from recordings.names import PREDICTIONS
 from recordings.reading import recording_folder
-from runtime.config import CONFIG_FILE, ConfigError, flatten
+from runtime.config import CONFIG_FILE, flatten
+from runtime.errors import ConfigError
 from runtime.files import write_text
 
 REPORT, FIGURES = "report.html", "figures"

@@ -14,7 +14,7 @@ from analysis.checks.trials import Trials
 from analysis.checks.verdict import Verdict
 from analysis.pages import render
 from analysis.report.figures_checks import draw_trials
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 CAPTION = (
     "Left to right, top: mean of the summed signal around the onset; spectra during the sustained response and the "

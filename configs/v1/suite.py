@@ -20,7 +20,8 @@ import numpy as np
 from ml_collections import ConfigDict
 from ml_collections.config_dict import FieldReference
 
-from runtime.config import ConfigError, did_you_mean, select_preset
+from runtime.config import select_preset
+from runtime.errors import ConfigError, did_you_mean
 from runtime.fields import optional, per_layer
 from v1models.layers import KINDS
 from v1models.penalties import FAMILIES

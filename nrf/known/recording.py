@@ -33,7 +33,7 @@ from recordings.periods import Periods
 from recordings.reading import recording_folder
 from recordings.writing import Writer
 from runtime import devices
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import Progress
 

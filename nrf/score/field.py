@@ -31,7 +31,7 @@ from nrf.phases import make_gradient_fn
 from nrf.samplers.base import Position
 from nrf.score import annealing as ais
 from nrf.trained import Trained, start_states
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 GREY_LEVELS = 256
 LEAST_STEPS = 100  # of chains at an image, before and while their moments are taken

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from ml_collections import ConfigDict
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.images import load_images
 
 

@@ -39,7 +39,8 @@ from nrf.score.picture import draw_scorecard
 from nrf.score.restoration import Task, make_restorer, make_tasks, psnr
 from nrf.trained import Trained, read_trained
 from runtime import devices
-from runtime.config import ConfigError, flatten
+from runtime.config import flatten
+from runtime.errors import ConfigError
 from runtime.files import write_json, write_text
 from runtime.images import load_images
 from runtime.interrupt import stop_on_signal

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis.fits import comparison
-from runtime.config import ConfigError, load_config
+from runtime.config import load_config
+from runtime.errors import ConfigError
 from runtime.sweeps import expand, is_sweep
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "v1"

@@ -19,7 +19,7 @@ from nrf.stimuli import make_stimuli
 from recordings.format import RecordingError
 from recordings.periods import Periods
 from recordings.reading import recording_folder
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.files import WriteError
 from tests.analysis.recorded_run import make_recorded_run
 from tests.conftest import REPOSITORY

@@ -12,7 +12,8 @@ from analysis.pages import short
 from analysis.report import verdicts
 from analysis.report.build import flags, write_report
 from analysis.report.sections import CAPTIONS, SECTIONS
-from runtime.config import ConfigError, flatten, load_config
+from runtime.config import flatten, load_config
+from runtime.errors import ConfigError
 from tests.analysis import fabricated
 from tests.conftest import REPOSITORY
 

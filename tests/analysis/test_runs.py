@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from analysis.fits import run_figures, runs
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 SEEDS = 6
 SCORES = {

@@ -12,7 +12,8 @@ from analysis.steps import trials as steps
 from nrf.known import recording
 from recordings.names import KNOWN, TRIALS
 from recordings.periods import TimeScale
-from runtime.config import ConfigError, load_config
+from runtime.config import load_config
+from runtime.errors import ConfigError
 
 SMALL = (
     "known.trials=10", "known.contrasts=0.0,0.5,1.0,1.25", "known.burn_in=30", "known.blank=120", "known.stimulus=200",

@@ -8,7 +8,7 @@ import pytest
 
 from nrf.architecture import Architecture, Kind, architecture_names, effective_padding, get_architecture
 from nrf.energy import count_parameters, make_energy
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 # Numbers of trained parameters that the original program counted.
 PUBLISHED_COUNTS = {

@@ -10,7 +10,7 @@ from nrf import controls, experiments
 from nrf.trained import read_trained
 from recordings.format import RecordingError
 from recordings.reading import open_recording
-from runtime.config import ConfigError, RunError
+from runtime.errors import ConfigError, RunError
 from tests.nrf.trained_run import make_run, tiny_config
 
 NAME = "contrast_and_angle"

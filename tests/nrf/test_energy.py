@@ -12,7 +12,7 @@ import pytest
 from nrf.architecture import Architecture, Input, Kind, Mixing, StateLayer
 from nrf.energy import make_energy, restrict
 from nrf.optimizers import contrastive_loss
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 # Every kind of connection: strides, an odd shrink, enlargements, growing and shrinking kernels, blocks, dense parts.
 MIXED = Architecture.from_lists(

@@ -17,7 +17,7 @@ from recordings import period_statistics, sites
 from recordings.format import RecordingError
 from recordings.names import LEVELS, VARIABLES
 from recordings.reading import open_recording
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.images import load_images
 from tests.conftest import REPOSITORY
 from tests.nrf.trained_run import make_run, tiny_config

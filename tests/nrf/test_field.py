@@ -9,7 +9,7 @@ import pytest
 
 import nrf
 from nrf.trained import read_trained
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from tests.conftest import REPOSITORY
 from tests.nrf.trained_run import make_run, tiny_config
 

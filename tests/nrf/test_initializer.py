@@ -10,7 +10,7 @@ import pytest
 
 from nrf.architecture import Architecture
 from nrf.initializer import initializer_optimizer, make_initializer
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 FIELDS = {
     "state_sizes": [(2, 8, 8), (4, 8, 8), (3, 3, 3)],

@@ -11,7 +11,8 @@ from nrf.known import mixture as gsm
 from nrf.known import recording
 from recordings import names
 from recordings.reading import open_recording
-from runtime.config import ConfigError, load_config
+from runtime.config import load_config
+from runtime.errors import ConfigError
 
 TINY = ("known.trials=4", "known.contrasts=0.0,0.5,1.0", "known.burn_in=10", "known.blank=50", "known.stimulus=60")
 

@@ -19,7 +19,7 @@ from nrf.layers import (
     make_nonlinearity,
     run_dense,
 )
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 
 def numbers(*shape, seed=0):

@@ -11,7 +11,7 @@ from nrf import figures, monitor
 from nrf.image_space import ImageSpace, make_image_space, read_image_space, write_image_space
 from nrf.image_statistics import make_reference
 from nrf.samplers import make_sampler
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.images import load_images
 from runtime.metrics import NonFiniteError
 from tests.nrf.trained_run import tiny_config

@@ -11,7 +11,7 @@ import pytest
 from nrf.architecture import Architecture
 from nrf.energy import make_energy
 from nrf.optimizers import clip_by_second_moment, contrastive_loss, epoch_decay, make_weight_optimizer
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 ARCHITECTURE = Architecture.from_lists(
     "dense",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nrf.respond import cut, respond
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from tests.nrf.trained_run import make_run, tiny_config
 
 FIELDS = {

@@ -18,7 +18,7 @@ from nrf.score import field, outliers, restoration, scorecard
 from nrf.score.baselines import GaussianMixture, posterior_mean
 from nrf.trained import Trained
 from nrf.whitening import fit_whitening
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from tests.nrf.trained_run import make_run, tiny_config
 
 TEMPERATURE = 0.3

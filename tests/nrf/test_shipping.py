@@ -14,7 +14,8 @@ from nrf.image_statistics import make_reference
 from nrf.shipping import ship
 from nrf.trained import adopt, read_trained
 from runtime.checkpoint import read_tree
-from runtime.config import ConfigError, flatten, load_config
+from runtime.config import flatten, load_config
+from runtime.errors import ConfigError
 from runtime.images import load_images
 from tests.conftest import REPOSITORY
 from tests.nrf.trained_run import make_run, tiny_config

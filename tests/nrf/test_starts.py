@@ -12,7 +12,8 @@ import nrf
 from nrf.trained import read_trained
 from nrf.training import import_weights, train
 from runtime.checkpoint import read_tree
-from runtime.config import ConfigError, load_config
+from runtime.config import load_config
+from runtime.errors import ConfigError
 from tests.conftest import REPOSITORY
 from tests.nrf import trained_run
 from tests.nrf.test_torch_import import torch_table

@@ -13,7 +13,8 @@ from nrf.initializer import make_initializer
 from nrf.original_flags import differences
 from nrf.torch_files import read_torch
 from nrf.torch_import import check_matches, energy_variables, initializer_variables, read_checkpoint
-from runtime.config import ConfigError, load_config
+from runtime.config import load_config
+from runtime.errors import ConfigError
 from tests.nrf.torch_writer import call, namespace, write_legacy, write_with_torch, write_zip
 
 FIELDS = {

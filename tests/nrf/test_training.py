@@ -21,7 +21,8 @@ from nrf.experiments import record
 from nrf.training import prepare_run, train
 from nrf.visualisation import visualise
 from runtime.checkpoint import read_tree
-from runtime.config import ConfigError, ReadRecorder, flatten, load_config
+from runtime.config import ReadRecorder, flatten, load_config
+from runtime.errors import ConfigError
 from runtime.metrics import NonFiniteError, read_metrics
 from tests.conftest import REPOSITORY
 from tests.nrf.trained_run import make_run, tiny_config

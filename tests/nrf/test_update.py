@@ -9,7 +9,8 @@ import pytest
 
 from nrf.from_config import make_trainer
 from nrf.update import trained_variables
-from runtime.config import ConfigError, load_config
+from runtime.config import load_config
+from runtime.errors import ConfigError
 from tests.nrf.trained_run import tiny_config
 
 STEPS = 3

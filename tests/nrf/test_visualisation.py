@@ -11,7 +11,7 @@ from nrf import visualisation as viz
 from nrf.from_config import make_trainer
 from nrf.phases import uniform_states
 from nrf.samplers import make_sampler
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from tests.nrf.trained_run import make_run, tiny_config
 from tests.parity import viz as parity_viz
 

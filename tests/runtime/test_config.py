@@ -8,11 +8,8 @@ import pytest
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from runtime.config import (
-    ConfigError,
     ReadRecorder,
-    RunError,
     check_same,
-    clear_errors,
     flatten,
     load_config,
     read_config,
@@ -21,6 +18,7 @@ from runtime.config import (
     select_preset,
     split_flags,
 )
+from runtime.errors import ConfigError, RunError, clear_errors
 from runtime.fields import choice, number, optional, per_layer, several
 from tests.conftest import REPOSITORY
 
@@ -158,7 +156,8 @@ def test_config_flags_are_separated_from_others():
 
 PROGRAM = """
 import sys
-from runtime.config import clear_errors, load_config, split_flags
+from runtime.config import load_config, split_flags
+from runtime.errors import clear_errors
 with clear_errors():
     spec, overrides, _ = split_flags(sys.argv[1:])
     print(load_config(spec, overrides).train.lr)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from runtime import devices
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from tests.conftest import REPOSITORY
 
 PROGRAM = """

@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.executors import batch_cluster, make_executor, read_options
 
 

@@ -7,7 +7,7 @@ import pytest
 import skimage.io
 
 from runtime import images
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.images import batch_indices, epoch_of, load_images, normalise_contrast, steps_per_epoch
 
 

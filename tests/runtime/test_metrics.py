@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from runtime import metrics
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.metrics import MetricsWriter, NonFiniteError, Progress, check_finite, read_metrics
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from runtime.config import ConfigError, RunError
+from runtime.errors import ConfigError, RunError
 from runtime.executors import make_executor
 from runtime.sweeps import FINISHED, SWEEP_FILE, expand, group_runs, is_sweep, read_sweep, run_sweep, with_values
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from runtime.config import ConfigError, load_config
+from runtime.config import load_config
+from runtime.errors import ConfigError
 from runtime.sweeps import expand
 from v1models import data, saved, teacher
 from v1models.layers import Dense

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from runtime.config import ConfigError, load_config
+from runtime.config import load_config
+from runtime.errors import ConfigError
 from runtime.sweeps import Run, expand, is_sweep
 from v1models.experiment import network_specifications
 from v1models.network import Network, initialize, parameter_count

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models import data, metrics
 from v1models.simulation import simulate
 

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.fits.leaderboard import write_page
 from configs.v1.henaff import get_config
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models import cores
 from v1models.leaderboard import compare
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models.ndn3 import NDN, NDNutils
 
 # Each network compiles for seconds: two arrays always, the others when asked.

@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models.ndn3 import NDN, NDNutils
 
 CLASSES = {"NDN": "NDN", "FFNetwork": "ffnetwork", "DiffOfGaussiansLayer": "layer", "Layer": "layer",

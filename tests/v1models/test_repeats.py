@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models import cores, repeats, ridge
 
 

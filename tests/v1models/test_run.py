@@ -16,7 +16,8 @@ import pytest
 
 import v1models
 from runtime.checkpoint import read_tree
-from runtime.config import ConfigError, ReadRecorder, RunError, load_config
+from runtime.config import ReadRecorder, load_config
+from runtime.errors import ConfigError, RunError
 from runtime.executors import make_executor
 from runtime.metrics import read_metrics
 from runtime.sweeps import expand, group_runs, run_sweep

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.config import ConfigError, load_config
+from runtime.config import load_config
 from runtime.describe import KEYS, as_json, as_table
+from runtime.errors import ConfigError
 from v1models.describe import describe
 
 REPOSITORY = Path(__file__).resolve().parents[2]

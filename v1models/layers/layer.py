@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models.constraints import inhibitory_signs
 from v1models.convolution import max_pool
 from v1models.initializers import INITIALIZERS

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from runtime.config import ConfigError, RunError, did_you_mean
+from runtime.errors import ConfigError, RunError, did_you_mean
 from v1models import losses
 from v1models.ndn3 import regime
 from v1models.ndn3.adapter import network_from_parameters

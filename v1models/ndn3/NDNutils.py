@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models.ndn3.adapter import ACTIVATIONS, KINDS, check_penalty
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models import layers
 from v1models.gaussians import GaussianBounds
 from v1models.layers import Layer

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from runtime.files import write_arrays
 
 FORMAT = "v1models.ndn3 1"

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from runtime.config import ConfigError, did_you_mean
+from runtime.errors import ConfigError, did_you_mean
 
 OPT_PARAMS: dict[str, Any] = {
     "batch_size": None,

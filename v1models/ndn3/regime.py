@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models import losses
 from v1models.layers import KINDS, DifferenceOfGaussians, LinearScale
 from v1models.ndn3.adapter import layer_entries, network_from_parameters

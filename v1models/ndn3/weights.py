@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 from v1models.specification import NetworkSpec
 
 Arrays = Sequence[tuple[Any, Any]]  # (weights, biases) of each layer, in NDN3's shapes
