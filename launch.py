@@ -43,6 +43,7 @@ STAGES = {
         "report": analysis_stages.report_again,
     },
     "leaderboard": {"train": v1_stages.compare, "report": analysis_stages.show},
+    "variability": {"train": v1_stages.assess, "report": analysis_stages.show_variability},
     "figures": {"report": analysis_stages.figures},
 }
 DEFAULT_STAGES = {
@@ -50,6 +51,7 @@ DEFAULT_STAGES = {
     "known": ["record", "analyse"],
     "v1models": ["train", "report"],
     "leaderboard": ["train", "report"],
+    "variability": ["train", "report"],
     "figures": ["report"],
 }
 # Stages that take a sweep as a whole; the others take its runs one by one.

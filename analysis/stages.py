@@ -31,6 +31,13 @@ def show(config, workdir, flags) -> None:
     print(write_page(workdir))
 
 
+def show_variability(config, workdir, flags) -> None:
+    """Figure and page of how samples of fields vary beside neurons."""
+    from analysis.fits.variability import write_page
+
+    print(write_page(workdir))
+
+
 def figures(config, workdir, flags) -> None:
     """Figures of runs of several folders."""
     from analysis.fits.comparison import draw_all

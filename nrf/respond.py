@@ -5,6 +5,7 @@ the field's own sampler at its own temperature, and writes `responses/NAME.npz` 
 
     features   (n, rows, columns, channels)      posterior means, one cell a patch
     samples    (S, n, rows, columns, channels)   the same of single posterior samples: trials, float16
+    blank      (S, rows, columns, channels)      samples while a uniform image of the images' mean level is shown
     channels   names of the channels: LAYER/CHANNEL/mean and LAYER/CHANNEL/square
 
 A channel's value in a patch is the mean over its map of the state, or of the state squared.  With
@@ -45,7 +46,8 @@ def respond(config: ConfigDict, workdir: str | pathlib.Path) -> pathlib.Path:
         trained = shuffle_weights(config, folder, trained).trained
     height, _, channels = trained.model.architecture.state_shapes(1)[0][1:]
     images = read_images(options.images, options.array, options.size, channels)
-    patches, grid = cut(images, height, options.stride)
+    shown = np.concatenate([images, np.full_like(images[:1], images.mean())])
+    patches, grid = cut(shown, height, options.stride)
     path = folder / "responses" / f"{options.name}.npz"
     sample = make_responder(config, trained)
     states = np.asarray(trained.space.to_states(patches), np.float32)
@@ -59,9 +61,10 @@ def respond(config: ConfigDict, workdir: str | pathlib.Path) -> pathlib.Path:
             progress.update(done + 1)
             if stop.requested:
                 raise ConfigError("stopped before all images were shown; give the same command again")
-    samples = np.concatenate(found, axis=1).reshape(options.samples, len(images), *grid, -1)
-    arrays = {"features": samples.mean(0), "samples": samples.astype(np.float16), "channels": names(trained)}
-    write_arrays(path, arrays, compress=True)
+    samples = np.concatenate(found, axis=1).reshape(options.samples, len(shown), *grid, -1)
+    samples, blank = samples[:, :-1], samples[:, -1]
+    arrays = {"features": samples.mean(0), "samples": samples.astype(np.float16), "blank": blank.astype(np.float16)}
+    write_arrays(path, {**arrays, "channels": names(trained)}, compress=True)
     return path
 
 

@@ -299,6 +299,24 @@ RESPONSE_SCALES = {
 }
 
 
+def split_rows(count: int, fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in two random parts, (rest, the set aside fraction), both sorted and neither empty.
+
+    Args:
+        count: of rows.
+        fraction: set aside, in (0, 1).
+        seed: of the choice.
+
+    Raises:
+        ConfigError: a fraction that leaves one part empty.
+    """
+    held = round(fraction * count)
+    if not 0 < held < count:
+        raise ConfigError(f"fraction is {fraction}, setting {held} of {count} images aside; leave some on both sides")
+    rows = np.random.default_rng(seed).permutation(count)
+    return np.sort(rows[held:]), np.sort(rows[:held])
+
+
 def split_training(population: Population, fraction: float, seed: int = 0) -> Population:
     """Set aside a random part of the training rows: (population trained on the rest, population validated on that
     part).
@@ -315,9 +333,7 @@ def split_training(population: Population, fraction: float, seed: int = 0) -> Po
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"fraction is {fraction}; it must lie between 0 and 1.")
-    rows = np.random.default_rng(seed).permutation(len(population.train_images))
-    held = round(fraction * len(rows))
-    inner, outer = np.sort(rows[held:]), np.sort(rows[:held])
+    inner, outer = split_rows(len(population.train_images), fraction, seed)
     mask = population.train_mask
     return population._replace(
         train_images=population.train_images[inner],

@@ -46,6 +46,8 @@ class Experiment(NamedTuple):
     stopping: Any  # Data that early stopping looks at, or None
     validation: Data
     trials: Any  # (T, m, N) or None
+    test: Any  # Data of held-out images that nothing looks at before the end, or None
+    test_trials: Any  # (T, m', N) or None
     compared: Any  # {name: (training, validation responses)} that a taught population is compared with, or {}
     truth: Any  # what a simulation knows (`simulation.Truth`), else None
     truth_correlation: Any  # (N,), correlation of the true rates with the validation responses, simulated data only
@@ -105,6 +107,8 @@ def read_experiment(configs: Sequence[ConfigDict]) -> Experiment:
     config = configs[0]
     raw, population, (offset, scale) = _populations(config)
     population, compared = teacher.teach(config, population)
+    population, test, kept = _set_aside(population, config)
+    compared = {name: (seen, held[kept]) for name, (seen, held) in compared.items()}
     trained, held_out = population, None
     if config.stopping.enabled:
         trained = data.split_training(population, config.stopping.fraction, seed=config.data.split_seed + 1)
@@ -125,9 +129,13 @@ def read_experiment(configs: Sequence[ConfigDict]) -> Experiment:
         ),
         _rows(population.validation_images, population.validation_responses, population.validation_mask, rates),
         population.trials,
+        None if test is None else _rows(
+            test.validation_images, test.validation_responses, test.validation_mask, rates
+        ),
+        None if test is None else test.trials,
         compared,
         raw.truth,
-        _truth_correlation(raw, config),
+        _truth_correlation(raw, config, kept),
         offset,
         scale,
         _plan(config, len(configs)),
@@ -195,6 +203,28 @@ def _is_number(field):
     return field in NUMBERS or "penalties" in parts[1:] or parts[1:] == ["dropout"]
 
 
+def _set_aside(population, config):
+    """(population, its test part or None, rows of the validation images that are left)."""
+    count = len(population.validation_images)
+    if not config.data.test:
+        return population, None, np.arange(count)
+    try:
+        kept, tested = data.split_rows(count, config.data.test, config.data.split_seed + 2)
+    except ConfigError as error:
+        raise ConfigError(f"config.data.test: {error}") from None
+
+    def part(rows):
+        mask, trials = population.validation_mask, population.trials
+        return population._replace(
+            validation_images=population.validation_images[rows],
+            validation_responses=population.validation_responses[rows],
+            validation_mask=None if mask is None else mask[rows],
+            trials=None if trials is None else trials[:, rows],
+        )
+
+    return part(kept), part(tested), kept
+
+
 def _rows(images, responses, mask, rates):
     arrays = (images, responses, mask, rates)
     return Data(*(None if array is None else jnp.asarray(array, jnp.float32) for array in arrays))
@@ -213,11 +243,11 @@ def _mean_rates(config, population, trained):
     return losses.mean_rates(responses, mask, over_measured=False)
 
 
-def _truth_correlation(raw, config):
+def _truth_correlation(raw, config, kept):
     # A pooled population keeps no truth, an inner split validates on single trials, a teacher's responses are others.
     if raw.truth is None or config.data.inner_split or config.data.teacher.run:
         return None
-    return pearson(raw.truth.validation_rates, raw.validation_responses)
+    return pearson(raw.truth.validation_rates[kept], raw.validation_responses[kept])
 
 
 def _layer(name, group, neurons, used):

@@ -7,6 +7,8 @@
     units.csv                one row a family and unit, with intervals over groups of images
     comparisons.csv          every family against the best: paired differences, p adjusted by Holm
     learning.csv             mean CCnorm against the number of groups fitted on
+
+                             every table has the columns `split` and `replication`
     exciting.npz             most exciting images of the best and the worst units of the best family that has a gradient
 
 Units count whose reliability (Spearman–Brown over all repeats) exceeds `config.scores.reliable`; the unit of
@@ -60,7 +62,7 @@ def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
     }
     reliability = metrics.reliability(recording.trials)
     board = leaderboard(sums, recording, reliability, config.scores)
-    write_table(units(sums, recording, reliability, config.scores), folder / "units.csv")
+    write_table(units(sums, recording, reliability, config.scores), folder / "units.csv", "groups of images")
     write_table(comparisons(sums, reliability, config.scores), folder / "comparisons.csv")
     write_table(learning(features, recording, made, reliability, config), folder / "learning.csv")
     excite(config, recording, images, sums, reliability, folder)
@@ -268,7 +270,7 @@ def excite(
     write_arrays(folder / "exciting.npz", shown, compress=True)
 
 
-def write_table(table: pd.DataFrame, path: pathlib.Path) -> None:
-    """Writes a table as CSV, whole or not at all."""
+def write_table(table: pd.DataFrame, path: pathlib.Path, replication: str = "groups of images and units") -> None:
+    """Writes a table as CSV, whole or not at all, with how images were split and what its intervals draw anew."""
     with atomic_write(path) as incomplete:
-        table.to_csv(incomplete, index=False)
+        table.assign(split="by group, held out", replication=replication).to_csv(incomplete, index=False)

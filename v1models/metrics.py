@@ -1,8 +1,8 @@
 """How good a model is, and how good one could be.
 
 Correlations are per neuron over images. Repeated presentations come as trials (T, n, N): T repeats of n images for N
-neurons, NaN where an image was shown less often. Single-trial noise bounds every score; the ceilings here estimate the
-bound from the repeats alone.
+neurons, NaN where an image was shown less often; an image that a neuron was never shown is missing from its scores.
+Single-trial noise bounds every score; the ceilings here estimate the bound from the repeats alone.
 
 Sources: oracle correlation and FEV/FEVE, Cadena et al. (2019), PLoS Comput. Biol. 15(4): e1006897; signal power and
 normalized correlation, Schoppe et al. (2016), Front. Comput. Neurosci. 10:10; split-half reliability, Spearman (1910)
@@ -83,9 +83,18 @@ def _trials(trials, least=2):
 
 
 def trial_average(trials: np.ndarray) -> np.ndarray:
-    """Mean over the repeats there are, (n, N)."""
+    """Mean over the repeats there are, (n, N); NaN where a neuron was never shown an image."""
     trials, there = _trials(trials, least=1)
-    return np.where(there, trials, 0).sum(0) / np.maximum(there.sum(0), 1)
+    count = there.sum(0)
+    return np.where(count > 0, np.where(there, trials, 0).sum(0) / np.maximum(count, 1), np.nan)
+
+
+def _covariance(a, b, shown):
+    """Unbiased covariance over the images shown, and their number, per neuron (N,)."""
+    count = shown.sum(0)
+    a, b = (np.where(shown, each, 0) for each in (a, b))
+    a, b = (np.where(shown, each - each.sum(0) / np.maximum(count, 1), 0) for each in (a, b))
+    return (a * b).sum(0) / np.maximum(count - 1, 1), count
 
 
 def oracle_correlation(trials: np.ndarray, pooled: bool = False) -> np.ndarray:
@@ -131,11 +140,11 @@ def pairwise_trial_correlation(trials: np.ndarray) -> np.ndarray:
 def reliability(trials: np.ndarray) -> np.ndarray:
     """Reliability of the trial average, T ρ / (1 + (T − 1) ρ), ρ the mean pairwise trial correlation (Spearman–Brown).
 
-    T is the mean number of repeats where they are ragged. Its square root bounds the correlation that any model can
-    reach with the trial average. Returns (N,).
+    T is the mean number of repeats of the images shown, where they are ragged. Its square root bounds the correlation
+    that any model can reach with the trial average. Returns (N,).
     """
     trials, there = _trials(trials)
-    rho, repeats = pairwise_trial_correlation(trials), there.sum(0).mean(0)
+    rho, repeats = pairwise_trial_correlation(trials), there.sum((0, 1)) / np.maximum(there.any(0).sum(0), 1)
     return repeats * rho / (1 + (repeats - 1) * rho)
 
 
@@ -159,8 +168,10 @@ def signal_power(trials: np.ndarray) -> np.ndarray:
     Unbiased, so it can be negative for a neuron that does not respond.
     """
     trials, there = _trials(trials)
-    count = np.maximum(there.sum(0), 1)
-    return trial_average(trials).var(0, ddof=1) - noise_variance(trials) * (1 / count).mean(0)
+    repeats, average = there.sum(0), trial_average(trials)
+    variance, images = _covariance(average, average, repeats > 0)
+    inverse = np.where(repeats > 0, 1 / np.maximum(repeats, 1), 0).sum(0) / np.maximum(images, 1)
+    return variance - noise_variance(trials) * inverse
 
 
 def explainable_variance_fraction(trials: np.ndarray) -> np.ndarray:
@@ -192,8 +203,8 @@ def explainable_variance_explained(predictions: np.ndarray, trials: np.ndarray) 
 
 def correlation_to_average(predictions: np.ndarray, trials: np.ndarray) -> np.ndarray:
     """Pearson correlation of predictions with the trial average, per neuron (N,)."""
-    shown = np.isfinite(np.asarray(trials)).any(0)
-    return pearson(predictions, trial_average(trials), shown)
+    average = trial_average(trials)
+    return pearson(predictions, np.nan_to_num(average), np.isfinite(average))
 
 
 def normalized_correlation(predictions: np.ndarray, trials: np.ndarray) -> np.ndarray:
@@ -208,9 +219,9 @@ def normalized_correlation(predictions: np.ndarray, trials: np.ndarray) -> np.nd
     Source: Schoppe et al. 2016.
     """
     predictions, average = np.asarray(predictions, np.float64), trial_average(trials)
-    power = signal_power(trials)
-    covariance = ((predictions - predictions.mean(0)) * (average - average.mean(0))).sum(0) / (len(average) - 1)
-    spread = predictions.var(0, ddof=1) * power
+    shown = np.isfinite(average)
+    covariance, _ = _covariance(predictions, average, shown)
+    spread = _covariance(predictions, predictions, shown)[0] * signal_power(trials)
     return np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), np.nan)
 
 

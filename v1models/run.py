@@ -10,8 +10,10 @@
     percentiles.csv         the 50th, 90th and 10th percentile over seeds, and of the mean over seeds' predictions
     ensemble.csv            that mean prediction's score, one row a neuron
     teacher.csv             correlation with noisy, clean and recorded responses, where a teacher gave the responses
-    ceilings.csv            what could be reached: noise ceilings of every neuron, where there are repeats
-    filters.npz             weights of the best seed as the forward pass uses them, for figures
+    ceilings.csv            what could be reached: noise ceilings of every neuron, where there are repeats, and scores
+                            of all seeds and of their mean prediction beside them
+    test.csv                the same of the images that `config.data.test` sets aside and nothing looked at before
+    filters.npz             weights of the seed that does best on the validation images, for figures
     centres.npz             true and fitted centers of difference-of-Gaussians units, simulated data only
     receptive_fields.npz    what neurons want to see: spike-triggered averages, gradients, most exciting images
 
@@ -48,6 +50,7 @@ from v1models.training import FitResult, StoppedError, fit, stack_hypers
 from v1models.update import Data, Member
 
 MAY_CHANGE = ("log", "data.dir", "published", "origin")
+ADDED = {"data.test": 0.0}  # fields that runs of earlier versions lack, with the values at which they did what they do
 CHUNK = 50  # images predicted at once where there are many
 PERCENTILES = ("p50", "p90", "p10")
 FINISHED = "finished.json"
@@ -93,7 +96,7 @@ def train_together(configs: Sequence[ConfigDict], folders: Sequence[pathlib.Path
 def check_folder(config: ConfigDict, folder: pathlib.Path, finished: bool) -> None:
     """Raises a `ConfigError` where a folder was begun under another config, or by a version with other field names."""
     if "optimisation" not in read_config(folder):
-        check_same(config, folder, MAY_CHANGE)
+        check_same(config, folder, MAY_CHANGE, ADDED)
     elif not finished:
         raise ConfigError(
             f"the run in {folder} was begun by a version whose config says 'optimisation' where this one says "
@@ -175,12 +178,11 @@ def write_results(
     spec = experiment.specs[index]
     labels = [{"instance": folder.name, "seed": seed} for seed in experiment.seeds]
     saved.save(folder, spec, result, labels, experiment.offset, experiment.scale)
-    predictions = np.asarray(
-        jax.jit(jax.vmap(experiment.trainer.predict, in_axes=(0, None)))(result.members, experiment.validation.images)
-    )
-    validation = experiment.validation
+    predict = jax.jit(jax.vmap(experiment.trainer.predict, in_axes=(0, None)))
+    validation, sound = experiment.validation, ~np.asarray(result.diverged)
+    predictions = np.asarray(predict(result.members, validation.images))
     add_neuron_columns(config.optimization.noise, predictions, validation, folder)
-    ensemble = metrics.pearson(predictions.mean(0), validation.responses, validation.mask)
+    ensemble = metrics.pearson(predictions[sound].mean(0), validation.responses, validation.mask)
     pd.DataFrame({"neuron": np.arange(len(ensemble)), "correlation": ensemble}).to_csv(
         folder / "ensemble.csv", index=False
     )
@@ -194,11 +196,13 @@ def write_results(
         summary["true_rates"] = experiment.truth_correlation.mean()
     best = int(np.argmax(np.where(result.diverged, -np.inf, result.correlations.mean(1))))
     if experiment.trials is not None and len(experiment.trials) > 1:
-        ceilings = saved.ceiling_table(predictions[best], experiment.trials)
-        ceilings.insert(0, "neuron", np.arange(len(ceilings)))
-        ceilings.to_csv(folder / "ceilings.csv", index=False)
+        ceilings = write_ceilings(predictions[sound], experiment.trials, folder / "ceilings.csv")
         summary["ceiling"] = ceilings["ceiling"].mean()
         summary["oracle"] = ceilings["oracle_correlation"].mean()
+        summary["ensemble_normalized"] = ceilings["ensemble_normalized_correlation"].mean()
+    if experiment.test is not None:
+        tested = np.asarray(predict(result.members, experiment.test.images))[sound]
+        summary = summary.assign(**write_test(tested, experiment, folder))
     summary.to_csv(folder / "percentiles.csv", index=False)
     found = recovery.centers(spec, result.members, experiment.truth, experiment.train.images[:500])
     if found is not None:
@@ -212,6 +216,35 @@ def write_results(
     # Written last: a folder that has it is whole.
     write_json(folder / FINISHED, done, indent=2)
     return done
+
+
+def write_ceilings(predictions: np.ndarray, trials: np.ndarray, path: pathlib.Path) -> pd.DataFrame:
+    """Write `saved.ceiling_table` of predictions (S, m, N), with the neurons' numbers; returns it."""
+    table = saved.ceiling_table(predictions, trials)
+    table.insert(0, "neuron", np.arange(len(table)))
+    table.to_csv(path, index=False)
+    return table
+
+
+def write_test(predictions: np.ndarray, experiment: Experiment, folder: pathlib.Path) -> dict[str, float]:
+    """Write test.csv; returns what goes into the summary: means over neurons, `test` the median over seeds.
+
+    Args:
+        predictions: of the test images, (S, m', N).
+        experiment: with `test`.
+        folder: of the run.
+    """
+    test = experiment.test
+    each = metrics.pearson(predictions, test.responses, test.mask)
+    together = metrics.pearson(predictions.mean(0), test.responses, test.mask)
+    found = {"test": float(np.median(each.mean(1))), "test_ensemble": float(together.mean())}
+    if experiment.test_trials is None or len(experiment.test_trials) < 2:
+        table = pd.DataFrame({"correlation": each.mean(0), "ensemble_correlation": together})
+        table.insert(0, "neuron", np.arange(len(table)))
+        table.to_csv(folder / "test.csv", index=False)
+        return found
+    table = write_ceilings(predictions, experiment.test_trials, folder / "test.csv")
+    return found | {"test_ensemble_normalized": float(table["ensemble_normalized_correlation"].mean())}
 
 
 def add_neuron_columns(noise: str, predictions: np.ndarray, validation: Data, folder: pathlib.Path) -> None:

@@ -160,23 +160,27 @@ def percentile_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def ceiling_table(predictions: np.ndarray, trials: np.ndarray) -> pd.DataFrame:
-    """Scores of one set of predictions beside the noise ceilings, one row a neuron.
+    """Scores of all seeds beside the noise ceilings, one row a neuron; no seed is chosen.
 
     Args:
-        predictions: (m, N).
+        predictions: of the seeds, (S, m, N).
         trials: (T, m, N), NaN where missing.
 
     Returns:
-        Columns: correlation with the average, its ceiling √reliability, normalized correlation, oracle correlation, FEV
-        and FEVE.
+        Columns: √reliability as `ceiling`, oracle correlation and FEV; then the correlation with the average, the
+        normalized correlation and FEVE, each as the mean over seeds and, with `ensemble_` before it, of their mean
+        prediction.
     """
-    return pd.DataFrame(
-        {
-            "correlation": metrics.correlation_to_average(predictions, trials),
-            "ceiling": metrics.correlation_ceiling(trials),
-            "normalized_correlation": metrics.normalized_correlation(predictions, trials),
-            "oracle_correlation": metrics.oracle_correlation(trials),
-            "explainable_variance_fraction": metrics.explainable_variance_fraction(trials),
-            "explainable_variance_explained": metrics.explainable_variance_explained(predictions, trials),
-        }
-    )
+    table = {
+        "ceiling": metrics.correlation_ceiling(trials),
+        "oracle_correlation": metrics.oracle_correlation(trials),
+        "explainable_variance_fraction": metrics.explainable_variance_fraction(trials),
+    }
+    for name, score in (
+        ("correlation", metrics.correlation_to_average),
+        ("normalized_correlation", metrics.normalized_correlation),
+        ("explainable_variance_explained", metrics.explainable_variance_explained),
+    ):
+        table[name] = np.mean([score(one, trials) for one in predictions], axis=0)
+        table[f"ensemble_{name}"] = score(np.mean(predictions, axis=0), trials)
+    return pd.DataFrame(table)

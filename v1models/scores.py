@@ -168,6 +168,31 @@ def over_both(
     return Interval(value, *_percentiles(np.nanmean(np.take_along_axis(drawn, columns, 1), axis=1), level))
 
 
+def over_recordings(
+    values: np.ndarray, recordings: np.ndarray, drawn: np.ndarray | None = None, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Returns the mean over units with an interval over recordings, and over units within them, both drawn anew.
+
+    Args:
+        values: (N,), NaN where a unit has none: it is left out.
+        recordings: (N,), the recording of each unit.
+        drawn: (resamples, N), the same values of images drawn anew, or None to keep the images.
+        resamples: bootstrap draws.
+        seed: of the draws.
+    """
+    values, rng = np.asarray(values, np.float64), np.random.default_rng(seed)
+    members = [np.flatnonzero((recordings == name) & np.isfinite(values)) for name in np.unique(recordings)]
+    members = [units for units in members if len(units)]
+    if not members:
+        return Interval(np.nan, np.nan, np.nan)
+    means = np.empty(resamples)
+    for index in range(resamples):
+        chosen = [members[one] for one in rng.integers(len(members), size=len(members))]
+        units = np.concatenate([units[rng.integers(len(units), size=len(units))] for units in chosen])
+        means[index] = np.nanmean(values[units] if drawn is None else drawn[index, units])
+    return Interval(np.nanmean(values[np.concatenate(members)]), *_percentiles(means, 0.95))
+
+
 class Comparison(NamedTuple):
     """The paired difference of two models over the same images and units."""
 

@@ -22,6 +22,13 @@ def compare(config, workdir, flags) -> None:
     print(run(config, workdir).query("recording == 'all'").to_string(index=False))
 
 
+def assess(config, workdir, flags) -> None:
+    """Ask whether samples of fields vary as neurons do."""
+    from v1models.variability import assess as run
+
+    print(run(config, workdir).to_string(index=False, float_format="%.4f"))
+
+
 def describe(config):
     """Records of what would be trained, see `runtime.describe`."""
     from v1models.describe import describe as run

@@ -18,7 +18,7 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.fits.runs import cell, markdown, published_of, run_folders
+from analysis.fits.runs import READING, cell, markdown, published_of, run_folders
 from analysis.pages import render
 from runtime.errors import ConfigError
 from runtime.files import write_figure, write_text
@@ -113,8 +113,7 @@ def every_run(folder: Path) -> list[Curve]:
     found = run_folders(folder)
     names = [path.name if path == folder else f"{folder.name}/{name}" for name, path in found.items()]
     return [
-        Curve(name, read_scores(path), published_of(path))
-        for name, path in zip(names, found.values(), strict=True)
+        Curve(name, read_scores(path), published_of(path)) for name, path in zip(names, found.values(), strict=True)
     ]
 
 
@@ -219,8 +218,9 @@ def draw_all(config, workdir: Path) -> str:
     whole = pd.concat(tables, ignore_index=True)
     whole = whole[["figure", *whole.columns.drop("figure")]]
     whole.to_csv(folder / TABLE, index=False)
-    write_text(folder / "figures.md", markdown(whole))
-    write_text(folder / "index.html", render("figures.html", title="Figures", parts=parts, missing=missing, cell=cell))
+    write_text(folder / "figures.md", f"{READING}\n\n{markdown(whole)}")
+    values = {"title": "Figures", "reading": READING, "parts": parts, "missing": missing, "cell": cell}
+    write_text(folder / "index.html", render("figures.html", **values))
     lines = [f"{len(parts)} of {len(config.figures)} figures in {folder / 'index.html'}, numbers in {folder / TABLE}"]
     return "\n".join([*lines, *(f"  not there: {text}" for text in missing)])
 

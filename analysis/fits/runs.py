@@ -26,6 +26,14 @@ from runtime.sweeps import FINISHED, SWEEP_FILE, read_sweep
 
 PERCENTILES = ("p50", "p90", "p10")
 MOST_CURVES = 12  # on one figure
+# What every table of fits says of itself.
+READING = (
+    "Unit of replication: the seed; p50, p90 and p10 are percentiles over seeds of the mean correlation over neurons. "
+    "Split: the validation images, which are looked at all along (training images set aside where "
+    "config.data.inner_split says so); columns that begin with test are of images that config.data.test set aside and "
+    "that were scored once, at the end. Columns that begin with ensemble are of the mean prediction of all seeds."
+)
+PAIRED = "Unit of replication: the seed, paired between runs; split as above."
 
 
 def run_folders(workdir) -> dict[str, Path]:
@@ -173,12 +181,13 @@ def write_report(workdir) -> str:
     folder = Path(workdir)
     folders, table = run_folders(folder), summary_table(folder)
     table.to_csv(folder / "table.csv", index=False)
-    write_text(folder / "table.md", markdown(table))
+    write_text(folder / "table.md", f"{READING}\n\n{markdown(table)}")
     published, _ = read_published(folder)
     shown = list(table.sort_values("p50", ascending=False)["run"][:MOST_CURVES])
     curves = {name: curve for name, curve in percentile_curves(folder).items() if name in shown}
     run_figures.curves(curves, folder / "curves.png", {name: published.get(name, ()) for name in shown}, folder.name)
     values = {"title": folder.name, "summary": table, "cell": cell, "differences": None, "unfinished": None}
+    values |= {"reading": READING, "paired": PAIRED}
     if len(folders) > 1:
         scores = seed_scores(folder)
         values["differences"] = paired_differences(scores)

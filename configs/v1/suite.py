@@ -41,6 +41,7 @@ def base() -> ConfigDict:
     config.data.inputs = "standard"  # none, million, standard, unit_deviation or pixel_standard
     config.data.responses = "none"  # none, unit_deviation or neuron_deviation
     config.data.inner_split = 0.0  # fraction of training rows to score on in place of the validation set
+    config.data.test = 0.0  # fraction of the validation images that are scored once, at the end, and never looked at
     config.data.split_seed = 0
     config.data.own_statistics = False  # each array of each region normalized by its own statistics, before pooling
     config.data.simulated = ConfigDict()

@@ -105,7 +105,8 @@ def test_a_report_is_a_page_whose_pictures_are_there(sweep):
         assert (sweep / html.unescape(picture)).read_bytes().startswith(b"\x89PNG")
     assert "3 of 4 runs are finished" in page and "no &amp; yes" in page
     assert "<i>" not in page
-    lines = (sweep / "table.md").read_text().splitlines()
+    reading, _, *lines = (sweep / "table.md").read_text().splitlines()
+    assert "Unit of replication: the seed" in reading and "Split: the validation images" in page
     assert len({line.replace("\\|", "").count("|") for line in lines}) == 1 and len(lines) == 5
     pd.testing.assert_frame_equal(pd.read_csv(sweep / "table.csv"), runs.summary_table(sweep))
     assert len(pd.read_csv(sweep / "differences.csv")) == 2

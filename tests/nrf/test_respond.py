@@ -29,7 +29,7 @@ def shown(tmp_path_factory):
 def test_features_are_means_over_samples_and_belong_to_patches(shown):
     folder, config = shown
     with np.load(respond(config(), folder)) as file:
-        features, samples, channels = file["features"], file["samples"], file["channels"]
+        features, samples, blank, channels = (file[name] for name in ("features", "samples", "blank", "channels"))
     assert samples.shape[0] == 3
     assert features.shape[0] == 3
     assert features.shape[-1] == len(channels)
@@ -38,6 +38,8 @@ def test_features_are_means_over_samples_and_belong_to_patches(shown):
     means = features[..., [str(name).split("/")[1] == "mean" for name in channels]]
     assert (squares > np.square(means) - 1e-6).all()
     assert samples.std(0).max() > 0
+    assert blank.shape == samples[:, 0].shape
+    assert np.isfinite(blank).all()
 
 
 def test_patches_are_cut_in_rows_and_columns():

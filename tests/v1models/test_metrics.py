@@ -83,6 +83,27 @@ def test_the_true_response_is_perfect_and_its_mean_explains_nothing():
     np.testing.assert_allclose(metrics.explainable_variance_explained(flat, trials), 0, atol=0.02)
 
 
+def test_images_that_were_never_shown_are_missing_not_zero():
+    expected, trials = _population(repeats=6)
+    hidden = np.concatenate([trials, np.full_like(trials, np.nan)], axis=1)
+    predictions = np.concatenate([expected + 0.3, 7 + 5 * np.random.default_rng(1).random(expected.shape)])
+    assert np.isnan(metrics.trial_average(hidden)[len(expected) :]).all()
+    for measure in (
+        metrics.reliability,
+        metrics.noise_variance,
+        metrics.signal_power,
+        metrics.explainable_variance_fraction,
+        metrics.oracle_correlation,
+    ):
+        np.testing.assert_allclose(measure(hidden), measure(trials))
+    for score in (
+        metrics.correlation_to_average,
+        metrics.normalized_correlation,
+        metrics.explainable_variance_explained,
+    ):
+        np.testing.assert_allclose(score(predictions, hidden), score(predictions[: len(expected)], trials))
+
+
 def test_one_repeat_has_no_ceiling():
     with pytest.raises(ValueError, match="at least 2"):
         metrics.oracle_correlation(np.zeros((1, 5, 2)))

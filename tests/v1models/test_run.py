@@ -92,6 +92,34 @@ def test_a_fit_leaves_everything_in_its_folder(finished):
     assert json.loads((finished / "config.json").read_text())["config"]["fit"]["epochs"] == 12
 
 
+def test_images_set_aside_are_scored_at_the_end_by_all_seeds(finished, tmp_path):
+    whole = read_experiment([tiny()])
+    experiment = read_experiment([tiny("data.test=0.4")])
+    assert len(experiment.test.images) == 4
+    parts = np.concatenate([experiment.validation.images, experiment.test.images]).reshape(10, -1)
+    np.testing.assert_array_equal(np.sort(parts, 0), np.sort(whole.validation.images.reshape(10, -1), 0))
+    assert train(tiny("data.test=0.4"), tmp_path)["finished"]
+    predicted = saved.load(tmp_path).predict(
+        np.asarray(experiment.test.images, np.float64) * experiment.scale + experiment.offset
+    )
+    table = pd.read_csv(tmp_path / "test.csv")
+    for neuron in (0, 5):
+        expected = np.corrcoef(predicted.mean(0)[:, neuron], experiment.test.responses[:, neuron])[0, 1]
+        np.testing.assert_allclose(table["ensemble_correlation"][neuron], expected, atol=1e-4)
+    summary = pd.read_csv(tmp_path / "percentiles.csv").iloc[0]
+    np.testing.assert_allclose(summary["test_ensemble"], table["ensemble_correlation"].mean(), atol=1e-5)
+    with pytest.raises(ConfigError, match=r"config.data.test: fraction is 0.01"):
+        read_experiment([tiny("data.test=0.01")])
+
+
+def test_ceilings_choose_no_seed(finished):
+    experiment, table = read_experiment([tiny()]), pd.read_csv(finished / "ceilings.csv")
+    recorded = np.asarray(experiment.validation.images, np.float64) * experiment.scale + experiment.offset
+    expected = saved.ceiling_table(saved.load(finished).predict(recorded), experiment.trials)
+    for name in ("normalized_correlation", "ensemble_normalized_correlation", "explainable_variance_explained"):
+        np.testing.assert_allclose(table[name], expected[name], atol=1e-3)
+
+
 def test_a_loaded_model_scores_what_the_table_says(finished):
     experiment = read_experiment([tiny()])
     recorded = np.asarray(experiment.validation.images, np.float64) * experiment.scale + experiment.offset

@@ -56,9 +56,11 @@ def test_tables_are_labelled_and_agree(fitted):
     summary = saved.percentile_table(tables["results"])
     assert summary["instance"].tolist() == ["weak", "strong"]
     np.testing.assert_allclose(summary["p50"][0], np.median(result.correlations.mean(1)[:2]), rtol=1e-5)
-    prediction = np.asarray(trainer.predict(jax.tree.map(lambda leaf: leaf[0], result.members), held.images))
-    ceilings = saved.ceiling_table(prediction, raw.trials)
-    np.testing.assert_allclose(ceilings["correlation"], result.correlations[0], atol=1e-4)
+    predictions = np.asarray(jax.vmap(trainer.predict, in_axes=(0, None))(result.members, held.images))
+    ceilings = saved.ceiling_table(predictions, raw.trials)
+    np.testing.assert_allclose(ceilings["correlation"], result.correlations.mean(0), atol=1e-4)
+    together = metrics.correlation_to_average(predictions.mean(0), raw.trials)
+    np.testing.assert_allclose(ceilings["ensemble_correlation"], together)
     np.testing.assert_allclose(ceilings["oracle_correlation"], metrics.oracle_correlation(raw.trials))
 
 
