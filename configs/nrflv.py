@@ -110,6 +110,8 @@ def base() -> ConfigDict:
     config.negative.fresh = choice("thermal", "uniform", "initializer")  # new starts: N(0, T), ..., from noise images
     config.negative.chains = number(32, at_least=1)  # persistent ones
     config.negative.renewed = number(0.01, at_least=0, at_most=1)  # share of them that starts afresh each update
+    # Share of the renewed chains that start where the positive phase ended, on images; the rest as `fresh` says.
+    config.negative.from_data = number(0.0, at_least=0, at_most=1)
     config.negative.buffer_size = number(2000, at_least=1)
     config.negative.buffer_fraction = number(0.95, at_least=0, at_most=1)
     config.negative.growth = number(1.0, above=0)  # of the length when the energy stays above the positive one's

@@ -214,6 +214,16 @@ def quantiles(measure: Measure, shares: tuple[float, ...]) -> np.ndarray:
 # --- signals -------------------------------------------------------------------------------------------------------
 
 
+def extremes(krylov: Krylov) -> np.ndarray:
+    """Lowest, median and highest curvature of each of B starts, (B, 3).
+
+    The median is that of the measure that the start sees: of all directions, for a random one.
+    """
+    values, _ = ritz(krylov)
+    middle = quantiles(spectral_measure(krylov), (0.5,))[:, 0]
+    return np.stack([np.nanmin(values, axis=1), middle, np.nanmax(values, axis=1)], axis=1)
+
+
 def signal_spectrum(measure: Measure, frequency: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Power spectral density Σ w_k S(f; a_k) of a signal, (B, F); its integral over (-½, ½) is the variance.
 

@@ -18,6 +18,7 @@ from nrf.monitor import Watch
 from runtime.files import write_figure
 
 SHEET = 64  # images of a panel
+COLUMNS = 5  # of panels in the figure of long chains
 STARTS = {"noise": "tab:red", "data": "tab:blue"}
 # Measures of long chains that are drawn, and their titles.
 PANELS = {
@@ -30,6 +31,7 @@ PANELS = {
     "pixel_kurtosis": "kurtosis of pixels",
     "gabor_kurtosis": "kurtosis of Gabor responses",
     "gabor_dependence": "dependence of Gabor strengths",
+    "contrast_distance": "distance of contrasts (KS)",
     "nearest_neighbour": "distance to the nearest chain",
     "energy": "energy per pixel / T",
 }
@@ -90,6 +92,8 @@ def training_curves(history: pd.DataFrame, path: pathlib.Path, title: str) -> No
         quality.legend(frameon=False)
     figure.suptitle(title)
     write_figure(path, figure)
+
+
 def chain_sheet(watch: Watch, held_out: np.ndarray, path: pathlib.Path, title: str) -> None:
     """Write long chains beside data and the Gaussian with the data's covariance, as PNG.
 
@@ -107,9 +111,9 @@ def chain_sheet(watch: Watch, held_out: np.ndarray, path: pathlib.Path, title: s
 
 def chain_figure(watch: Watch, path: pathlib.Path, title: str) -> None:
     """Write all measures of long chains, from noise and from data, against their length, with data's and Gaussian's."""
-    figure = Figure(figsize=(15, 8.5), layout="constrained")
+    figure = Figure(figsize=(18, 8.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(3, 4).ravel()
+    axes = figure.subplots(3, COLUMNS).ravel()
     names = [name for name in PANELS if name in watch.measures["noise"][0]]
     for axis, name in zip(axes, names, strict=False):
         for start, colour in STARTS.items():
@@ -131,10 +135,8 @@ def chain_figure(watch: Watch, path: pathlib.Path, title: str) -> None:
         bars.set_axis_off()
     for axis in axes[len(names) + 1 :]:
         axis.set_axis_off()
-    for axis in axes[max(len(names) - 4, 0) : len(names)]:
+    for axis in axes[max(len(names) - COLUMNS, 0) : len(names)]:
         axis.set_xlabel("chain length, steps")
     rhat = ", ".join(f"{name} {value:.2f}" for name, value in watch.r_hat.items())
     figure.suptitle(f"{title}; split R-hat of the second half: {rhat}")
     write_figure(path, figure)
-
-

@@ -4,7 +4,8 @@ All measures take images (N, H, W, C) in display coordinates (grey levels, any l
 `Reference` made once from held-out data.  Second-order structure: distance of amplitude spectra, variance along the
 reference's principal components in groups (a model whose chains sit in one well has none), standard deviation of
 pixels.  Beyond it, what a Gaussian of the same covariance lacks: kurtosis of pixels and of Gabor responses, and the
-dependence of the strength of one Gabor on that of another (Simoncelli & Olshausen, Annu. Rev. Neurosci. 2001).
+dependence of the strength of one Gabor on that of another (Simoncelli & Olshausen, Annu. Rev. Neurosci. 2001), and the
+distribution of contrast over images, wide in nature.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import ks_2samp
 
 GROUPS = ((1, 4), (5, 16), (17, 64), (65, None))  # principal components, counted from 1, both ends included
 WAVELENGTHS = (4.0, 8.0)  # pixels
@@ -28,6 +30,7 @@ class Reference(NamedTuple):
     mean: np.ndarray  # (D,)
     sd: float  # of pixels
     filters: np.ndarray  # (D, F), Gabors
+    contrasts: np.ndarray  # (N,), see `contrasts`
 
 
 def make_reference(images: np.ndarray) -> Reference:
@@ -38,7 +41,7 @@ def make_reference(images: np.ndarray) -> Reference:
     filters = gabor_bank(*images.shape[1:])
     return Reference(
         amplitude_spectrum(images), vectors[:, ::-1], np.maximum(values[::-1], 0), flat.mean(axis=0),
-        float(images.std()), filters,
+        float(images.std()), filters, contrasts(images),
     )  # fmt: skip
 
 
@@ -54,6 +57,7 @@ def measure(images: np.ndarray, reference: Reference) -> dict[str, float]:
         "pixel_kurtosis": kurtosis(flat),
         "gabor_kurtosis": gabor_kurtosis(responses),
         "gabor_dependence": variance_dependence(responses),
+        "contrast_distance": float(ks_2samp(contrasts(images), reference.contrasts).statistic),
         "nearest_neighbour": nearest_neighbour(flat),
     }
 
@@ -74,6 +78,15 @@ def distance(ours: np.ndarray, theirs: np.ndarray) -> float:
 def spectrum_distance(images: np.ndarray, reference: np.ndarray) -> float:
     """`distance` of the amplitude spectra of two sets of images (N, H, W, C)."""
     return distance(amplitude_spectrum(images), amplitude_spectrum(reference))
+
+
+def contrasts(images: np.ndarray) -> np.ndarray:
+    """Standard deviation of the pixels of each image (N, H, W, C), (N,).
+
+    `measure` compares their distributions by the largest difference of the cumulative ones (Kolmogorov & Smirnov): 0
+    for equal ones, 1 for ones that do not overlap.
+    """
+    return _flat(images).std(axis=1)
 
 
 def variance_ratios(flat: np.ndarray, reference: Reference) -> dict[str, float]:

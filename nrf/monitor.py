@@ -25,10 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax import diagnostics
 
+from nrf import curvature as cv
 from nrf import image_statistics as statistics
 from nrf.energy import EnergyModel, Weights
 from nrf.image_space import ImageSpace
-from nrf.phases import make_gradient_fn, uniform_states
+from nrf.phases import make_gradient_fn, mean_states, uniform_states
 from nrf.samplers import Sampler
 from runtime.metrics import NonFiniteError
 
@@ -36,6 +37,7 @@ STARTS = ("noise", "data")
 FRAMES = 100  # moments of a run at which images are kept
 LENGTHS = 8  # chain lengths at which they are measured
 COMPONENTS = 4  # principal components whose mixing is measured
+SETTLE, AVERAGE, LANCZOS = 50, 100, 32  # steps before and of the mean states, and iterations, of a curvature watch
 # What stationary means (`judge`).
 MOST_DISTANCE = 0.25  # of amplitude spectra
 MOST_VARIANCE_FACTOR = 2.0  # between variance across chains and the data's, in every group of principal components
@@ -204,6 +206,46 @@ def as_metrics(watch: Watch) -> dict[str, float]:
     if watch.temperature is not None:
         found |= {f"chains/temperature/layer_{i}": float(t) for i, t in enumerate(watch.temperature)}
     return found
+
+
+def make_curvature_watch(chains: Chains, latent_sampler: Sampler) -> Callable[..., dict[str, float]]:
+    """Build watch(key, weights, images) -> curvatures of the clamped energy, for the log of a training.
+
+    The latents start at 0 on each of the images (N, H, W, C), states of the image layer, and on a blank one, all zeros;
+    curvatures (energy per state²) are those of the Hessian at their mean states: `curvature/images/NAME`, means over
+    the images, and `curvature/blank/NAME`, with NAME lowest, median and highest.  Where both are alike, the image
+    cannot change how fast the latents move, whatever is recorded.
+
+    Args:
+        chains: what is run.
+        latent_sampler: moves the latents while the image is held.
+    """
+    model, latents = chains.model, chains.model.architecture.layers[1:]
+
+    @jax.jit
+    def program(key: jax.Array, weights: Weights, images: jax.Array) -> cv.Krylov:
+        run_key, probe_key = jax.random.split(key)
+        shown = jnp.concatenate([images, jnp.zeros_like(images[:1])])
+        start = tuple(jnp.zeros((len(shown), layer.height, layer.width, layer.channels)) for layer in latents)
+        moving = make_gradient_fn(model, weights, shown, chains.gradient_clip)
+        position = mean_states(moving, latent_sampler, run_key, start, SETTLE, AVERAGE).mean
+        plain = make_gradient_fn(model, weights, shown)  # the clip is no part of the energy
+        geometry = cv.make_geometry(tuple(layer.channels for layer in latents), 1.0, 1.0, 1.0)
+        probe = jax.random.normal(probe_key, cv.flatten(position).shape)
+        return cv.lanczos(cv.step_operator(plain, position, geometry), probe, LANCZOS)
+
+    def watch(key: jax.Array, weights: Weights, images: jax.Array) -> dict[str, float]:
+        if not latents:
+            return {}
+        found = cv.extremes(program(key, weights, images))
+        rows = {"images": found[:-1].mean(axis=0), "blank": found[-1]}
+        return {
+            f"curvature/{shown}/{name}": float(value)
+            for shown, row in rows.items()
+            for name, value in zip(("lowest", "median", "highest"), row, strict=True)
+        }
+
+    return watch
 
 
 def judge(watch: Watch) -> list[str]:

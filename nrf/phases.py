@@ -39,6 +39,14 @@ class PhaseResult(NamedTuple):
     steps: jax.Array  # int32, steps taken
 
 
+class Rest(NamedTuple):
+    """Mean states of B chains, and how far they are known."""
+
+    mean: States  # (B, ...)
+    early: States  # the same from the first half of the steps
+    late: States  # and from the second
+
+
 class EmptyState(NamedTuple):
     """State of a sampler with nothing to move."""
 
@@ -128,6 +136,34 @@ def make_phase(
         return PhaseResult(states, EmptyState((), ()), info, jnp.full((max_steps,), jnp.nan), jnp.int32(0))
 
     return run
+
+
+def mean_states(gradient_fn: Callable, sampler, key: jax.Array, start: States, settle: int, steps: int) -> Rest:
+    """Means over time of chains that run `steps` steps after `settle` others.
+
+    Args:
+        gradient_fn: position -> (energy (B,), gradient).
+        sampler: `init(position, gradient_fn)` and `step(key, state, gradient_fn)`.
+        key: random key.
+        start: layers (B, ...).
+        settle, steps: lengths; steps is rounded down to an even number.
+    """
+    half = max(steps // 2, 1)
+
+    def run(carry, number):
+        state, total = carry
+        state, _ = sampler.step(jax.random.fold_in(key, number), state, gradient_fn)
+        return (state, jax.tree.map(jnp.add, total, tuple(state.position))), None
+
+    def stretch(state, first, length):
+        zero = jax.tree.map(jnp.zeros_like, tuple(state.position))
+        (state, total), _ = jax.lax.scan(run, (state, zero), first + jnp.arange(length))
+        return state, jax.tree.map(lambda x: x / length, total)
+
+    state, _ = stretch(sampler.init(start, gradient_fn), 0, settle)
+    state, early = stretch(state, settle, half)
+    _, late = stretch(state, settle + half, half)
+    return Rest(jax.tree.map(lambda a, b: 0.5 * (a + b), early, late), early, late)
 
 
 def uniform_states(key: jax.Array, model: EnergyModel, batch: int) -> States:

@@ -2,8 +2,7 @@
 
 `predict_recording(config, workdir)` holds the trained model at stimuli of `contrast_and_angle`, finds the mean state of
 the latents at each, and writes `predictions.json` into the run folder; `predict` does the same for any energy of
-latents, `curvature_summary` only the curvatures.  Frequencies are in cycles per step and times in steps: whoever reads
-the file knows what a step is worth.
+latents.  Frequencies are in cycles per step and times in steps: whoever reads the file knows what a step is worth.
 
     frequency      (F,) cycles per step at which the spectra are given
     contrasts      one value a row of what follows, rising
@@ -31,7 +30,7 @@ from ml_collections import ConfigDict
 from nrf import curvature as cv
 from nrf.from_config import read_sampler
 from nrf.linear_response import predict_modes
-from nrf.phases import make_gradient_fn
+from nrf.phases import Rest, make_gradient_fn, mean_states
 from nrf.protocols import make_protocol
 from nrf.samplers.base import GradientFn, Position
 from nrf.trained import UNOPTIMIZED, Trained, read_trained, start_states
@@ -57,62 +56,6 @@ class Signal(NamedTuple):
 
     layer: int  # among the layers that move
     weights: jax.Array  # (...) shaped like the layer without its batch
-
-
-class Rest(NamedTuple):
-    """Mean states of B chains, and how far they are known."""
-
-    mean: Position  # (B, ...)
-    early: Position  # the same from the first half of the steps
-    late: Position  # and from the second
-
-
-def mean_states(
-    gradient_fn: GradientFn, sampler: Any, key: jax.Array, start: Position, settle: int, steps: int
-) -> Rest:
-    """Means over time of chains that run `steps` steps after `settle` others.
-
-    Args:
-        gradient_fn: position -> (energy (B,), gradient).
-        sampler: `init(position, gradient_fn)` and `step(key, state, gradient_fn)`.
-        key: random key.
-        start: layers (B, ...).
-        settle, steps: lengths; steps is rounded down to an even number.
-    """
-    half = max(steps // 2, 1)
-
-    def run(carry, number):
-        state, total = carry
-        state, _ = sampler.step(jax.random.fold_in(key, number), state, gradient_fn)
-        return (state, jax.tree.map(jnp.add, total, tuple(state.position))), None
-
-    def stretch(state, first, length):
-        zero = jax.tree.map(jnp.zeros_like, tuple(state.position))
-        (state, total), _ = jax.lax.scan(run, (state, zero), first + jnp.arange(length))
-        return state, jax.tree.map(lambda x: x / length, total)
-
-    state, _ = stretch(sampler.init(start, gradient_fn), 0, settle)
-    state, early = stretch(state, settle, half)
-    _, late = stretch(state, settle + half, half)
-    return Rest(jax.tree.map(lambda a, b: 0.5 * (a + b), early, late), early, late)
-
-
-def curvature_summary(
-    gradient_fn: GradientFn, position: Position, key: jax.Array, geometry: cv.Geometry | None = None, steps: int = 48
-) -> np.ndarray:
-    """Lowest, median and highest curvature of every chain, (B, 3).
-
-    Args:
-        gradient_fn: position -> (energy (B,), gradient).
-        position: where the Hessian is taken, layers (B, ...).
-        key: of the probe, a random direction; the median is that of the measure it sees.
-        geometry: coordinates, None for those of the states (curvatures λ of H, energy per state²).
-        steps: of the Lanczos iteration.
-    """
-    if geometry is None:
-        geometry = cv.make_geometry(tuple(s.shape[-1] for s in position), 1.0, 1.0, 1.0)
-    start = jax.random.normal(key, cv.flatten(position).shape)
-    return _three(_iteration(gradient_fn, geometry, steps)(position, start))
 
 
 def _iteration(gradient_fn: GradientFn, geometry: cv.Geometry, steps: int):
@@ -153,7 +96,7 @@ def predict(
 
     iterate = _iteration(gradient_fn, geometry, lanczos_steps)
     probe = iterate(position, jax.random.normal(key, cv.flatten(position).shape))
-    three = _three(probe)
+    three = cv.extremes(probe)
     three = np.stack([three[row].mean(axis=0) for row in rows])
     onset = iterate(position, cv.to_steps(jax.tree.map(jnp.subtract, position, blank.mean), geometry))
     scale = _common_scale(geometry)
@@ -180,12 +123,6 @@ def predict(
         },
     }
     return _as_json(table)
-
-
-def _three(krylov: cv.Krylov) -> np.ndarray:
-    values, _ = cv.ritz(krylov)
-    middle = cv.quantiles(cv.spectral_measure(krylov), (0.5,))[:, 0]
-    return np.stack([np.nanmin(values, axis=1), middle, np.nanmax(values, axis=1)], axis=1)
 
 
 def _predict_signal(signal, iterate, onset, rest, blank, rows, geometry) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
@@ -54,6 +55,7 @@ ADDED = {
     "negative.start": "buffer",
     "negative.chains": 1,
     "negative.renewed": 0.0,
+    "negative.from_data": 0.0,
     "train.lr_schedule": "epochs",
     "train.lr_final": 0.0,
     "train.latent_lr": 1.0,
@@ -67,6 +69,7 @@ ADDED = {
     "sampler.adam.b1": 0.9,
     "sampler.adam.b2": 0.999,
 }
+CLAMPED = 4  # held-out images at which the curvature of the clamped energy is watched
 # A small program, run once: compiling it without optimization is faster overall.
 UNOPTIMIZED = {"xla_backend_optimization_level": 0}
 
@@ -80,6 +83,7 @@ class Run(NamedTuple):
     trainer: Trainer
     chains: monitor.Chains  # what the monitor runs, ...
     program: Callable  # ... compiled
+    curvature: Callable  # `monitor.make_curvature_watch`
     mesh: Mesh
 
 
@@ -170,8 +174,9 @@ def prepare_run(config: ConfigDict, folder: pathlib.Path) -> Run:
         trainer.thermal_sd, config.sampler.gradient_clip or None,
     )  # fmt: skip
     program = jax.jit(monitor.make_program(chains, monitor.stride_of(config.monitor.steps)))
+    curvature = monitor.make_curvature_watch(chains, read_sampler(config, trainer.model, True))
     scaled = [space.to_states(part) for part in (images.train, images.test)]
-    return Run(config, folder, ImageSet(*scaled, images.name), trainer, chains, program, mesh)
+    return Run(config, folder, ImageSet(*scaled, images.name), trainer, chains, program, curvature, mesh)
 
 
 def open_checkpoints(config: ConfigDict, folder: pathlib.Path) -> Checkpoints:
@@ -282,8 +287,9 @@ def look(run: Run, step: int, state: TrainState, evaluate) -> dict[str, float]:
     for name in (f"samples_{step:07d}.png", "samples.png"):
         figures.chain_sheet(watch, run.chains.held_out, run.folder / "images" / name, title)
     figures.chain_figure(watch, run.folder / "images" / "chains.png", title)
+    clamped = run.curvature(key, weights, jnp.asarray(held_out[:CLAMPED]))
     distances = [rows[-1]["spectrum_distance"] for rows in watch.measures.values()]
-    return measures | monitor.as_metrics(watch) | {
+    return measures | clamped | monitor.as_metrics(watch) | {
         "samples/spectrum_distance": float(np.mean(distances)),
         "samples/gaussian_distance": watch.gaussian["spectrum_distance"],
     }

@@ -132,7 +132,7 @@ def update(trainer: Trainer, state: TrainState, images: jax.Array) -> tuple[Trai
     schedule = advance_schedule(trainer, state)
     weights = trainer.model.prepare(state.variables)
     positive = run_positive(trainer, keys[:3], weights, state, images)
-    negative = run_negative(trainer, keys[3:], weights, state, schedule)
+    negative = run_negative(trainer, keys[3:], weights, state, schedule, positive.states)
     variables, optimizer_state, metrics = update_weights(trainer, state, positive.states, negative.states)
     guide, guide_state, guide_metrics = update_initializer(trainer, state, images, positive.states[1:])
     persistent = trainer.config.negative.start == "persistent"
@@ -176,14 +176,24 @@ def run_positive(
 
 
 def run_negative(
-    trainer: Trainer, keys: jax.Array, weights: Weights, state: TrainState, schedule: schedules.LengthSchedule
+    trainer: Trainer,
+    keys: jax.Array,
+    weights: Weights,
+    state: TrainState,
+    schedule: schedules.LengthSchedule,
+    settled: States,
 ) -> phases.PhaseResult:
-    """The negative phase of an update, from four keys: everything moves, from earlier states and a few fresh ones."""
+    """The negative phase of an update, from four keys: everything moves, from earlier states and a few fresh ones.
+
+    settled: (B, H, W, C) per layer, where the positive phase of this update ended.
+    """
     mix_key, fresh_key, length_key, key = keys
     config = trainer.config.negative
     steps = schedules.phase_length(length_key, schedule.length, config.poisson, config.longest)
     if config.start == "persistent":
         fresh = fresh_chains(trainer, fresh_key, state.initializer)
+        if config.from_data:
+            fresh = restart_at_data(trainer, jax.random.fold_in(fresh_key, 1), fresh, settled)
         renewed = jax.random.bernoulli(mix_key, config.renewed, (config.chains, 1, 1, 1))
         chains = jax.tree.map(lambda new, old: jnp.where(renewed, new, old), fresh, state.chains)
         return trainer.negative_phase(key, weights, chains.position, steps, chains.momentum)
@@ -219,6 +229,15 @@ def fresh_chains(trainer: Trainer, key: jax.Array, guide: Any) -> Chains:
     """New persistent chains, at rest; guide: parameters of the initializer."""
     position = fresh_states(trainer, key, guide, trainer.config.negative.chains)
     return Chains(position, jax.tree.map(jnp.zeros_like, position) if trainer.keeps_momentum else None)
+
+
+def restart_at_data(trainer: Trainer, key: jax.Array, fresh: Chains, settled: States) -> Chains:
+    """Fresh chains of which a share, config.negative.from_data, starts at settled states (B, H, W, C) per layer."""
+    config = trainer.config.negative
+    shown = jnp.arange(config.chains) % len(settled[0])
+    chosen = jax.random.bernoulli(key, config.from_data, (config.chains, 1, 1, 1))
+    position = tuple(jnp.where(chosen, s[shown], f) for s, f in zip(settled, fresh.position, strict=True))
+    return fresh._replace(position=position)
 
 
 def advance_average(trainer: Trainer, state: TrainState, variables: Any) -> Any:

@@ -106,6 +106,7 @@ class Checkpoints:
             items = {TREE: ocp.args.PyTreeSave(stored)} if stored else {}
             self._manager.save(step, args=ocp.args.Composite(**items), force=True)
             if jax.process_index() == 0:
+                _forget_place(self.directory / _step_name(step))
                 write_manifest(self.directory / _step_name(step), content)
                 sync(self.directory)
         except BaseException as error:
@@ -178,6 +179,12 @@ class Checkpoints:
             f"{failure(error, self.directory)}; "
             f"the earlier checkpoints are untouched (steps: {_listed(self.steps())})"
         )
+
+
+def _forget_place(folder: Path) -> None:
+    """Rewrites Orbax's markers, whose text is the absolute path: a checkpoint says nothing of where it was written."""
+    for marker in folder.rglob("commit_success.txt"):
+        marker.write_text("Checkpoint commit was successful\n")
 
 
 def read_tree(directory: str | os.PathLike, step: int | Literal["best", "latest"] | None = None) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from nrf import curvature as cv
 from nrf.architecture import Architecture
 from nrf.energy import make_energy
 from nrf.linear_response import Dynamics, predict_modes, spectrum, step_responses
-from nrf.phases import make_gradient_fn, uniform_states
-from nrf.predictions import Rest, Signal, curvature_summary, mean_states, predict
+from nrf.phases import Rest, make_gradient_fn, mean_states, uniform_states
+from nrf.predictions import Signal, predict
 from nrf.samplers import make_sampler
 from tests.nrf.tiny import get_config
 
@@ -61,7 +61,10 @@ def test_products_are_those_of_the_dense_hessian(field):
 
 def test_extremes_and_median_are_those_of_the_dense_hessian(field):
     gradient_fn, position, hessian = field
-    found = curvature_summary(gradient_fn, position, jax.random.key(3), steps=60)
+    geometry = cv.make_geometry(tuple(s.shape[-1] for s in position), 1.0, 1.0, 1.0)
+    probe = jax.random.normal(jax.random.key(3), cv.flatten(position).shape)
+    iterate = jax.jit(lambda position, probe: cv.lanczos(cv.step_operator(gradient_fn, position, geometry), probe, 60))
+    found = cv.extremes(iterate(position, probe))
     values = np.linalg.eigvalsh(hessian)
     np.testing.assert_allclose(found[:, [0, 2]], values[:, [0, -1]], rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(found[:, 1], np.median(values, axis=1), atol=0.05)

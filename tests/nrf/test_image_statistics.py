@@ -43,6 +43,15 @@ def test_chains_in_one_well_are_seen(photographs, reference):
     assert found["nearest_neighbour"] < 0.1 * statistics.measure(photographs[0][:64], reference)["nearest_neighbour"]
 
 
+def test_contrasts_are_compared_as_distributions(photographs, reference):
+    others, gaussian = photographs[1], statistics.gaussian_like(photographs[0], 2000, 0)
+    assert statistics.measure(others, reference)["contrast_distance"] < 0.15
+    assert statistics.measure(gaussian, reference)["contrast_distance"] > 0.2  # nearly all of one contrast
+    halved = 0.5 + 0.1 * (photographs[0] - 0.5)
+    assert statistics.measure(halved, reference)["contrast_distance"] > 0.5
+    np.testing.assert_allclose(statistics.contrasts(photographs[0][:3]), photographs[0][:3].std(axis=(1, 2, 3)), 1e-5)
+
+
 def test_kurtosis_of_known_distributions():
     draw = np.random.default_rng(0)
     assert statistics.kurtosis(draw.normal(size=200_000)) == pytest.approx(3, abs=0.05)

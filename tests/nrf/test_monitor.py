@@ -98,6 +98,34 @@ def test_everything_is_logged_and_drawn(good, chains, tmp_path):
     assert all((tmp_path / name).stat().st_size > 20_000 for name in ("sheet.png", "figure.png"))
 
 
+class Stiffened:
+    """Latents y over an image x of energy ½ Σ_c k_c |y_c|² (1 + x²/2), x² the mean square of its pixels."""
+
+    stiffness = jnp.array([1.0, 4.0])
+
+    class architecture:
+        class _Latents:
+            height, width, channels = 4, 4, 2
+
+        layers = (Gaussian.architecture._Layer, _Latents)
+
+    @classmethod
+    def energy_and_gradient(cls, weights, states, layers):
+        image, latents = states
+        factor = 1 + 0.5 * jnp.mean(image**2, axis=(1, 2, 3))
+        gradient = cls.stiffness * latents * factor[:, None, None, None]
+        return 0.5 * jnp.sum(gradient * latents, axis=(1, 2, 3)), (gradient,)
+
+
+def test_the_curvature_of_latents_is_watched_on_images_and_on_a_blank(chains):
+    watch = monitor.make_curvature_watch(chains._replace(model=Stiffened), chains.sampler)
+    found = watch(jax.random.key(0), {}, jnp.full((3, 8, 8, 1), 2.0))
+    for shown, factor in (("images", 3.0), ("blank", 1.0)):
+        assert found[f"curvature/{shown}/lowest"] == pytest.approx(factor, rel=1e-3)
+        assert found[f"curvature/{shown}/highest"] == pytest.approx(4 * factor, rel=1e-3)
+        assert factor <= found[f"curvature/{shown}/median"] <= 4 * factor
+
+
 def test_an_image_space_is_kept_with_the_run(chains, tmp_path):
     write_image_space(chains.space, tmp_path)
     read = read_image_space(tiny_config(), (-1.0, 1.0), tmp_path)

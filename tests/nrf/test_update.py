@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nrf.from_config import make_trainer
-from nrf.update import trained_variables
+from nrf.update import restart_at_data, trained_variables
 from runtime.config import load_config
 from runtime.errors import ConfigError
 from tests.nrf.trained_run import tiny_config
@@ -64,6 +64,17 @@ def test_a_share_of_the_chains_begins_anew():
     far = start._replace(chains=jax.tree.map(lambda s: jnp.full_like(s, 0.9), start.chains))
     state, *_ = jax.jit(trainer.update)(far, jnp.zeros((4, 8, 8, 1)))
     assert np.abs(state.chains.position[0]).mean() < 0.3
+
+
+def test_renewed_chains_begin_where_the_positive_phase_ended():
+    trainer = make_trainer(config_of("negative.from_data=1.0", "negative.renewed=1.0", "negative.steps=1"), 64)
+    settled = tuple(jnp.full(s, i + 0.1) for i, s in enumerate(trainer.model.architecture.state_shapes(4)))
+    state = jax.jit(trainer.create_state)(jax.random.key(0))
+    fresh = jax.jit(lambda key: restart_at_data(trainer, key, state.chains, settled))(jax.random.key(1))
+    for i, layer in enumerate(fresh.position):
+        np.testing.assert_allclose(layer, i + 0.1, rtol=1e-6)
+    for momentum in fresh.momentum:
+        assert np.abs(momentum).max() == 0
 
 
 def test_the_rate_falls_as_a_cosine():

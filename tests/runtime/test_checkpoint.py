@@ -106,6 +106,11 @@ def test_read_tree_needs_no_template(tmp_path):
     assert tree["chains"]["1"].shape == (0, 3)
 
 
+def test_a_checkpoint_says_nothing_of_where_it_was_written(tmp_path):
+    Checkpoints(tmp_path).save(7, carried())
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and str(tmp_path).encode() in p.read_bytes()]
+
+
 def test_orbax_alone_reads_the_arrays(tmp_path):
     Checkpoints(tmp_path).save(7, {"layer": {"w": np.arange(3.0)}})
     tree = ocp.PyTreeCheckpointer().restore(tmp_path / "step_00000007" / "tree")
@@ -278,9 +283,7 @@ def test_a_step_of_earlier_versions_is_restored(tmp_path):
         checkpointer.save(folder / "tree", tree)
     leaves = [(("n",), "int", "int", ()), (("x",), "array", "float32", (3,))]
     leaves = [dict(zip(("path", "kind", "dtype", "shape"), leaf, strict=True)) for leaf in leaves]
-    write_manifest(
-        folder, {"step": 7, "metrics": {}, "best": {"metric": "loss", "mode": "min"}, "leaves": leaves}
-    )
+    write_manifest(folder, {"step": 7, "metrics": {}, "best": {"metric": "loss", "mode": "min"}, "leaves": leaves})
     with Checkpoints(tmp_path) as checkpoints:
         step, restored = checkpoints.restore({"x": jnp.zeros(3), "n": 0})
         assert (step, restored["n"]) == (7, 4)
