@@ -71,6 +71,8 @@ def base() -> ConfigDict:
     # root of the sampler's temperature makes the untrained energy the Gaussian with the data's spectrum.
     config.data.whitened_sd = optional(float, above=0)
     config.data.whitened_sd = 0.1
+    # Power of an image's contrast that whitened coordinates keep, 1 for contrast as it is (`whitening.Gain`).
+    config.data.gain_control = number(0.5, above=0, at_most=1)
     # Noise added to training images, standard deviation in units of the image layer: it bounds how stiff the energy
     # becomes to hold faint images, and so the step that samples them.
     config.data.noise = number(0.02, at_least=0)
@@ -214,7 +216,7 @@ def thesis(config: ConfigDict) -> None:
     Its logging intervals, in sampler steps, are those below in updates of 1000 steps.
     """
     config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3, "rescale": False})
-    config.data.update({"whitened_sd": None, "noise": 0.0})
+    config.data.update({"whitened_sd": None, "gain_control": 1.0, "noise": 0.0})
     config.model.update({"named": "NRFLV_CIFAR_4SL_small_densebackw_wideSL1base", "activation": "swish", "gain": 1.0})
     config.initializer.lr = 5e-4
     config.positive.start = "initializer"

@@ -1,8 +1,9 @@
 """The door between pictures and the image layer: every image enters through `to_states` and leaves by `to_images`.
 
 Pictures are grey levels in [0, 1].  States of the image layer are those grey levels stretched over the layer's range,
-the grey levels themselves, or whitened coordinates (`whitening.py`).  A whitening belongs to the training set, so it is
-kept in the run folder (`whitening.npz`): whoever loads a model needs no training images.
+the grey levels themselves, or whitened coordinates, with their contrast compressed or not (`whitening.py`).  A
+whitening belongs to the training set, so it is kept in the run folder (`whitening.npz`): whoever loads a model needs no
+training images.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class ImageSpace(NamedTuple):
     bounds: tuple[float, float]  # range of the image layer
     rescale: bool  # grey levels are stretched over the bounds (where they are not whitened)
     whitening: whitening.Whitening | None
+    gain: whitening.Gain | None = None  # of whitened images; None: contrast is left as it is
 
     def to_states(self, images: np.ndarray) -> np.ndarray:
         """Grey levels (..., H, W, C) as float32 states of the image layer.
@@ -34,7 +36,8 @@ class ImageSpace(NamedTuple):
         Whitened states are not cut at the bounds: an image that is shown is shown as it is.
         """
         if self.whitening is not None:
-            return whitening.whiten(self.whitening, images)
+            states = whitening.whiten(self.whitening, images)
+            return states if self.gain is None else self.gain.apply(states)
         low, high = self.bounds
         images = np.asarray(images, np.float32)
         return images * (high - low) + low if self.rescale else images
@@ -42,6 +45,7 @@ class ImageSpace(NamedTuple):
     def to_images(self, states: np.ndarray) -> np.ndarray:
         """States (..., H, W, C) as grey levels, not cut at 0 and 1: the inverse of `to_states`."""
         if self.whitening is not None:
+            states = np.asarray(states) if self.gain is None else self.gain.inverse.apply(np.asarray(states))
             return whitening.unwhiten(self.whitening, states)
         low, high = self.bounds
         states = np.asarray(states, np.float32)
@@ -52,12 +56,23 @@ def make_image_space(config: ConfigDict, bounds: tuple[float, float], images: np
     """The image space of a config, its whitening fitted to training images (N, H, W, C) where it has one."""
     data = config.data
     if data.whitened_sd is None:
+        if data.gain_control != 1:
+            raise ConfigError(
+                f"config.data.gain_control is {data.gain_control}, but only whitened images have their contrast "
+                "compressed; set config.data.whitened_sd too, or leave gain_control at 1"
+            )
         return ImageSpace(bounds, data.rescale, None)
     try:
         fitted = whitening.fit_whitening(images, data.whitened_sd)
     except ValueError as error:
         raise ConfigError(f"config.data.whitened_sd is set, but {error}; set it to None") from None
-    return ImageSpace(bounds, data.rescale, fitted)
+    return ImageSpace(bounds, data.rescale, fitted, read_gain(config))
+
+
+def read_gain(config: ConfigDict) -> whitening.Gain | None:
+    """The gain control of a config with whitening."""
+    data = config.data
+    return None if data.gain_control == 1 else whitening.Gain(data.whitened_sd, data.gain_control)
 
 
 def write_image_space(space: ImageSpace, folder: str | os.PathLike) -> None:
@@ -86,4 +101,4 @@ def read_image_space(config: ConfigDict, bounds: tuple[float, float], folder: st
             f"{path} whitens images of shape {stored.mean.shape}, but config.data asks for "
             f"{(data.size, data.size, data.channels)}"
         )
-    return ImageSpace(bounds, data.rescale, stored)
+    return ImageSpace(bounds, data.rescale, stored, read_gain(config))

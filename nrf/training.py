@@ -47,6 +47,7 @@ ADDED = {
     **{f"sampler.{name}.boundary": "reflect" for name in ("underdamped", "langevin", "sghmc", "hmc", "mala", "nuts")},
     **{f"sampler.{name}.boundary": "clamp" for name in ("sghmc_thesis", "adam", "nesterov", "momentum", "sgd")},
     **{f"sampler.{name}.inverse_mass": 1.0 for name in ("hmc", "nuts")},
+    "data.gain_control": 1.0,
     "data.noise": 0.0,
     "data.whitened_sd": None,
     "model.architecture.mixing": "separate",

@@ -11,16 +11,28 @@ C_k (C, C) the covariance over channels of the coefficients at frequency k, and 
 to have.  With a² the sampler's temperature, an untrained energy ½‖s‖² is already the Gaussian with the data's spectrum
 (nearly its covariance), and learning has to add only what Gaussians lack.
 
-Atick & Redlich, Neural Comput. 1992; Dan, Atick & Reid, J. Neurosci. 1996 (the LGN whitens natural scenes).
+What retina and LGN also do is to control gain by contrast (`Gain`): natural patches differ a hundredfold in contrast,
+and an energy whose stiffness has to change as much holds faint and strong images in separate wells.  Here a power of an
+image's contrast is kept,
+
+    s = w (r / a)^(α - 1),     r the root mean square of the image w in whitened coordinates,
+
+so that s has the root mean square a (r / a)^α: with α = ½ a hundredfold of contrast becomes tenfold.  Both maps are
+undone for display, and log likelihoods carry their determinants.
+
+Atick & Redlich, Neural Comput. 1992; Dan, Atick & Reid, J. Neurosci. 1996 (the LGN whitens natural scenes); Shapley &
+Victor, J. Physiol. 1978 (contrast gain control); Lyu & Simoncelli, Neural Comput. 2009 (radial Gaussianisation).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 LEAST = 1e-3  # smallest standard deviation that is still divided by, as a share of the largest
+TINY = 1e-12  # share of a² added to mean squares
 BATCH = 4096  # images transformed at a time
 
 
@@ -30,6 +42,30 @@ class Whitening(NamedTuple):
     mean: np.ndarray  # (H, W, C), float32, units of the images
     forward: np.ndarray  # (H, W, C, C), a C_k^{-1/2}, symmetric
     backward: np.ndarray  # (H, W, C, C), its inverse
+
+
+class Gain(NamedTuple):
+    """Compression of contrast, a radial map of images (..., H, W, C) whose inverse is the one of exponent 1/α."""
+
+    sd: float  # a, the root mean square that is left as it is
+    exponent: float  # α, above 0; 1 leaves contrast alone
+
+    @property
+    def inverse(self) -> Gain:
+        """The map back."""
+        return Gain(self.sd, 1 / self.exponent)
+
+    def apply(self, images: jax.Array) -> jax.Array:
+        """Images (..., H, W, C), NumPy's or JAX's, with the root mean square r of each made a (r/a)^α."""
+        square = (images * images).mean(axis=(-3, -2, -1), keepdims=True)
+        # A blank image stays blank: r² is kept off 0, where a power has no slope.
+        return images * (square / self.sd**2 + TINY) ** (0.5 * (self.exponent - 1))
+
+    def log_determinant(self, images: np.ndarray) -> np.ndarray:
+        """log |det ∂ apply(w) / ∂w| at images (..., H, W, C): n (α - 1) log(r/a) + log α, n = HWC; nats."""
+        square = np.mean(np.square(images, dtype=np.float64), axis=(-3, -2, -1))
+        size = np.prod(images.shape[-3:])
+        return 0.5 * size * (self.exponent - 1) * np.log(square / self.sd**2 + TINY) + np.log(self.exponent)
 
 
 def cosine_matrix(size: int) -> np.ndarray:

@@ -31,6 +31,7 @@ from nrf.phases import make_gradient_fn
 from nrf.samplers.base import Position
 from nrf.score import annealing as ais
 from nrf.trained import Trained, start_states
+from nrf.whitening import Gain
 from runtime.errors import ConfigError
 
 GREY_LEVELS = 256
@@ -39,16 +40,20 @@ LEAST_SCALE = 0.5  # of a base, in units of sqrt(T), the standard deviation of a
 
 
 class GreyLevels(NamedTuple):
-    """The affine map from grey levels in [0, 1] to states of the image layer, s = A x + b."""
+    """The map from grey levels in [0, 1] to states of the image layer: s = gain(A x + b)."""
 
     matrix: np.ndarray  # A (D, D), float64
     offset: np.ndarray  # b (D,)
     log_determinant: float  # log |det A|, nats
+    gain: Gain | None = None  # None: s = A x + b
 
-    def density(self, log_density: np.ndarray) -> np.ndarray:
-        """Log density of states as that of images of grey levels 0 to 256, nats per pixel and channel."""
-        size = len(self.offset)
-        return (log_density + self.log_determinant) / size - np.log(GREY_LEVELS)
+    def density(self, log_density: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """Log density (N,) of states (N, H, W, C) as that of images of 256 grey levels, nats per pixel and channel."""
+        size, volume = len(self.offset), self.log_determinant
+        if self.gain is not None:
+            # The inverse map's determinant at s is one over that of the map at w.
+            volume = volume - self.gain.inverse.log_determinant(states)
+        return (log_density + volume) / size - np.log(GREY_LEVELS)
 
 
 class Explored(NamedTuple):
@@ -60,7 +65,7 @@ class Explored(NamedTuple):
 
 
 def read_grey_levels(trained: Trained) -> GreyLevels:
-    """The map of grey levels to states, found by showing it blank images with one pixel lit.
+    """The map of grey levels to states; its linear part is found by showing it blank images with one pixel lit.
 
     Raises:
         ConfigError: a map that loses information, which has no density.
@@ -68,12 +73,13 @@ def read_grey_levels(trained: Trained) -> GreyLevels:
     shape = trained.model.architecture.state_shapes(1)[0][1:]
     size = int(np.prod(shape))
     probes = np.concatenate([np.zeros((1, size)), np.eye(size)]).reshape(-1, *shape)
-    seen = np.asarray(trained.space.to_states(probes), np.float64).reshape(size + 1, size)
+    linear = trained.space._replace(gain=None)
+    seen = np.asarray(linear.to_states(probes), np.float64).reshape(size + 1, size)
     matrix = (seen[1:] - seen[0]).T
     sign, log_determinant = np.linalg.slogdet(matrix)
     if sign == 0 or not np.isfinite(log_determinant):
         raise ConfigError("the images' map to states cannot be inverted, so images have no density under the field")
-    return GreyLevels(matrix, seen[0], float(log_determinant))
+    return GreyLevels(matrix, seen[0], float(log_determinant), trained.space.gain)
 
 
 def read_temperature(config: ConfigDict) -> float:

@@ -9,7 +9,8 @@ estimates if the field is the distribution of the images; a Gaussian's is the Wi
 
 Where the map of grey levels to states mixes pixels (whitening), what is seen ties states together, at every scale of
 stiffness.  There the image layer moves in coordinates z, s = R z, with R Rᵀ the covariance that the quadratic term of
-the energy and the noise alone would leave; moves that leave the box are rejected.
+the energy and the noise alone would leave; moves that leave the box are rejected.  Where contrast is compressed
+(`whitening.Gain`), what is seen pulls through the inverse of that map, and R is that of the map without compression.
 """
 
 from __future__ import annotations
@@ -87,6 +88,12 @@ def make_restorer(
     low, high = model.bounds[0]
     bounds = ((UNBOUNDED if mixes else model.bounds[0]), *model.bounds[1:])
 
+    def to_levels(flat):
+        """Grey levels (N, D) of states (N, D) of the image layer."""
+        if grey.gain is not None:
+            flat = grey.gain.inverse.apply(flat.reshape(-1, *shape)).reshape(flat.shape)
+        return (flat - shift) @ back.T
+
     def target(arguments, position):
         weights, seen, precision, root = arguments
         with jax.default_matmul_precision("highest"):
@@ -94,8 +101,9 @@ def make_restorer(
             flat = flat @ root.T if mixes else flat
             image = flat.reshape(-1, *shape)
             energy, gradient = model.energy_and_gradient(weights, (image, *position[1:]))
-            away = (flat - shift) @ back.T - seen
-            pull = gradient[0].reshape(flat.shape) / temperature + (precision * away) @ back
+            levels, pull_back = jax.vjp(to_levels, flat)
+            away = levels - seen
+            pull = gradient[0].reshape(flat.shape) / temperature + pull_back(precision * away)[0]
             pull = pull @ root if mixes else pull
         total = energy / temperature + 0.5 * jnp.sum(precision * away**2, axis=1)
         if mixes:
@@ -117,9 +125,12 @@ def make_restorer(
                 log_step = jnp.minimum(
                     log_step + ais.GAIN * (jnp.mean(acceptance) - ais.ACCEPTANCE), jnp.log(ais.LARGEST_STEP)
                 )
-            return (chains, log_step, total + chains.position[0]), None
+            flat = chains.position[0].reshape(len(arguments[1]), -1)
+            with jax.default_matmul_precision("highest"):
+                levels = to_levels(flat @ arguments[3].T if mixes else flat)
+            return (chains, log_step, total + levels), None
 
-        carry = (chains, log_step, jnp.zeros_like(chains.position[0]))
+        carry = (chains, log_step, jnp.zeros_like(arguments[1]))
         return jax.lax.scan(one, carry, first + jnp.arange(CHUNK))[0]
 
     @jax.jit
@@ -135,8 +146,9 @@ def make_restorer(
         precision = task.observed / task.noise**2
         stiffness = np.eye(len(offset)) / temperature + inverse.T @ (precision[:, None] * inverse)
         pulled = precision * (task.seen + inverse @ offset)
-        images = np.linalg.solve(stiffness, inverse.T @ pulled.T).T
-        images = jnp.asarray(np.clip(images, low, high).reshape(-1, *shape), jnp.float32)
+        images = np.linalg.solve(stiffness, inverse.T @ pulled.T).T.reshape(-1, *shape)
+        images = images if grey.gain is None else grey.gain.apply(images)
+        images = jnp.asarray(np.clip(images, low, high), jnp.float32)
         root = np.linalg.cholesky(np.linalg.inv(stiffness)) if mixes else np.eye(1)
         latents = tuple(
             jnp.asarray(np.full(s, np.sqrt(temperature), np.float32)) for s in model.architecture.state_shapes(1)[1:]
@@ -160,8 +172,6 @@ def make_restorer(
             total = total + (0.0 if adapting else np.asarray(added, np.float64))
             done = 100 * (first + CHUNK) // (settling + counted)
             progress(done, f"step {float(np.exp(log_step)):.2f}")
-        mean = (total / counted).reshape(len(task.seen), -1)
-        mean = mean @ root.T if mixes else mean
-        return (mean - offset) @ inverse.T
+        return total / counted
 
     return restore

@@ -188,7 +188,7 @@ def field_parts(config: ConfigDict, trained: Trained, problem: Problem) -> dict[
         with Progress(len(patches), 0, f"annealing {name}") as progress:
             bounds = programs()[0](states(patches), progress.update, reverse=name == "held out")
         # Without log Z: it is the same for all images.
-        return {bound: grey.density(values).tolist() for bound, values in bounds.items()}
+        return {bound: grey.density(values, states(patches)).tolist() for bound, values in bounds.items()}
 
     def restored(task: Task) -> dict[str, Any]:
         with Progress(100, 0, task.name) as progress:

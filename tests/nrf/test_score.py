@@ -17,7 +17,7 @@ from nrf.image_space import ImageSpace
 from nrf.score import field, outliers, restoration, scorecard
 from nrf.score.baselines import GaussianMixture, posterior_mean
 from nrf.trained import Trained
-from nrf.whitening import fit_whitening
+from nrf.whitening import Gain, fit_whitening
 from runtime.errors import ConfigError
 from tests.nrf.trained_run import make_run, tiny_config
 
@@ -95,7 +95,8 @@ def test_restoration_is_the_mean_over_the_grid(small):
     np.testing.assert_allclose(found, expected, atol=0.01)
 
 
-def test_restoration_in_mixed_coordinates_is_the_wiener_filter_of_a_quadratic_energy(small):
+def flat_field(small):
+    """A config and a field of two by two pixels whose energy is quadratic, at a temperature of 0.01."""
     _, other, _ = small
     architecture = Architecture.from_lists(
         "flat", state_sizes=((1, 2, 2), (1, 2, 2)), connect=((1,), (0, 1)), kind=(("conv",), ("conv", "conv")),
@@ -104,20 +105,40 @@ def test_restoration_in_mixed_coordinates_is_the_wiener_filter_of_a_quadratic_en
     )  # fmt: skip
     model = make_energy(architecture, weight_norm=False)
     weights = model.prepare(jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0))))
-    draw = np.random.default_rng(0)
-    grey = field.GreyLevels(np.eye(4) + 0.3 * draw.normal(size=(4, 4)), 0.1 * draw.normal(size=4), 0.0)
     # Far from the walls at ±1: states have standard deviation 0.1.
     cold = tiny_config(
         score={"restore": 400, "leapfrog": 3, "temperature": 0.01}, positive={"start": "random", "steps": 4}
     )
+    return cold, other._replace(model=model, weights=weights)
+
+
+def test_restoration_in_mixed_coordinates_is_the_wiener_filter_of_a_quadratic_energy(small):
+    cold, trained = flat_field(small)
+    draw = np.random.default_rng(0)
+    grey = field.GreyLevels(np.eye(4) + 0.3 * draw.normal(size=(4, 4)), 0.1 * draw.normal(size=4), 0.0)
     observed, noise = np.array([True, True, False, True]), 0.05
     seen = np.repeat(0.1 * draw.normal(size=(2, 4)), 40, axis=0)
     task = restoration.Task("hole", seen, observed, ~observed, noise)
-    trained = other._replace(model=model, weights=weights)
     found = restoration.make_restorer(cold, trained, grey)(task, quietly).reshape(2, 40, 4).mean(axis=1)
     inverse = np.linalg.inv(grey.matrix)
     posterior = GaussianMixture(np.ones(1), (-inverse @ grey.offset)[None], (0.01 * inverse @ inverse.T)[None])
     np.testing.assert_allclose(found, posterior_mean(posterior, seen[::40], observed, noise), atol=0.006)
+
+
+def test_restoration_undoes_gain_control(small):
+    """Against importance sampling of a quadratic energy, whose states are Gaussian and whose images are not."""
+    config, trained = flat_field(small)
+    draw = np.random.default_rng(1)
+    grey = field.GreyLevels(np.eye(4) + 0.3 * draw.normal(size=(4, 4)), 0.1 * draw.normal(size=4), 0.0, Gain(0.1, 0.6))
+    observed, noise = np.ones(4, bool), 0.05
+    seen = np.repeat(0.1 * draw.normal(size=(2, 4)), 40, axis=0)
+    task = restoration.Task("denoised", seen, observed, observed, noise)
+    found = restoration.make_restorer(config, trained, grey)(task, quietly).reshape(2, 40, 4).mean(axis=1)
+    states = 0.1 * draw.normal(size=(300_000, 2, 2, 1))
+    images = (grey.gain.inverse.apply(states).reshape(-1, 4) - grey.offset) @ np.linalg.inv(grey.matrix).T
+    log_weights = -0.5 * ((images[:, None] - seen[::40]) ** 2).sum(axis=-1) / noise**2
+    weights = np.exp(log_weights - log_weights.max(axis=0))
+    np.testing.assert_allclose(found, (weights.T @ images) / weights.sum(axis=0)[:, None], atol=0.008)
 
 
 def test_grey_levels_carry_the_density_along():
@@ -131,7 +152,7 @@ def test_grey_levels_carry_the_density_along():
     np.testing.assert_allclose(grey.matrix, 2 * np.eye(64), atol=1e-6)
     # States uniform over their box are grey levels uniform over 256 of them.
     uniform_states = -64 * np.log(2.0)
-    assert grey.density(uniform_states) == pytest.approx(-np.log(256))
+    assert grey.density(uniform_states, np.zeros((1, 8, 8, 1))) == pytest.approx(-np.log(256))
 
     # A Gaussian of whitened states is one of images: the density is the same in either coordinates.
     draw = np.random.default_rng(0)
@@ -144,7 +165,14 @@ def test_grey_levels_carry_the_density_along():
     mean, covariance = -inverse @ grey.offset, 0.01 * inverse @ inverse.T
     of_states = -0.5 * (states**2).sum(axis=1) / 0.01 - 32 * np.log(2 * np.pi * 0.01)
     of_images = multivariate_normal(mean, covariance).logpdf(images[:5].reshape(5, -1))
-    np.testing.assert_allclose(grey.density(of_states), of_images / 64 - np.log(256), atol=1e-3)
+    np.testing.assert_allclose(grey.density(of_states, states), of_images / 64 - np.log(256), atol=1e-3)
+
+    # Where contrast is compressed, so does the same change of variables with one factor more.
+    squeezed = whitened._replace(gain=Gain(0.1, 0.5))
+    compressed = squeezed.to_states(images[:5])
+    factor = Gain(0.1, 0.5).log_determinant(whitened.to_states(images[:5]))
+    found = levels(squeezed).density(of_states - factor, compressed)
+    np.testing.assert_allclose(found, of_images / 64 - np.log(256), atol=1e-3)
     patches = field.dequantize(np.array([0.0, 0.5, 1.0]), 0)
     assert (np.floor(patches * 256) == [0, 128, 255]).all()
 

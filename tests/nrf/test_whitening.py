@@ -1,10 +1,12 @@
 """Whitened coordinates: invertible, decorrelated, and a Gaussian in them has the data's spectrum."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from nrf.image_statistics import make_reference, spectrum_distance
-from nrf.whitening import cosine_transform, fit_whitening, unwhiten, whiten
+from nrf.whitening import Gain, cosine_transform, fit_whitening, unwhiten, whiten
 from runtime.images import load_images
 
 
@@ -54,6 +56,26 @@ def test_a_gaussian_in_whitened_coordinates_has_the_spectrum_of_photographs():
     assert spectrum_distance(normals * images.std() / 0.1, images) > 0.6
     variances = make_reference(images).variances
     assert variances[0] / variances[-1] > 1e3 and make_reference(whiten(whitening, images)).variances[0] < 0.1
+
+
+def test_gain_control_halves_the_range_of_contrast_and_is_undone():
+    images = smooth(40, 2) * np.logspace(-2, 0, 40)[:, None, None, None]
+    gain = Gain(0.1, 0.5)
+    states = gain.apply(images)
+    before, after = (np.sqrt((x**2).mean(axis=(1, 2, 3))) for x in (images, states))
+    np.testing.assert_allclose(after, 0.1 * (before / 0.1) ** 0.5, rtol=1e-6)
+    np.testing.assert_allclose(gain.inverse.apply(states), images, rtol=1e-6)
+    np.testing.assert_array_equal(gain.apply(np.zeros((2, 8, 6, 1))), 0)
+    slope = jax.grad(lambda x: gain.inverse.apply(x).sum())(jnp.zeros((2, 8, 6, 1)))
+    np.testing.assert_allclose(slope, 0, atol=1e-5)
+
+
+def test_the_determinant_of_gain_control_is_that_of_its_jacobian():
+    gain, image = Gain(0.1, 0.4), 0.2 * np.random.default_rng(0).normal(size=(3, 2, 2))
+    jacobian = jax.jacobian(lambda x: gain.apply(x.reshape(image.shape)).ravel())(jnp.asarray(image.ravel()))
+    expected = np.linalg.slogdet(np.asarray(jacobian))[1]
+    np.testing.assert_allclose(gain.log_determinant(image), expected, rtol=1e-4)
+    np.testing.assert_allclose(gain.inverse.log_determinant(gain.apply(image)), -expected, rtol=1e-4)
 
 
 def test_pixels_that_never_change_stay_at_rest():
