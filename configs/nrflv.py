@@ -43,12 +43,14 @@ def get_config(preset: str = "quick") -> ConfigDict:
 
 
 def of_run(folder: str) -> ConfigDict:
-    """All fields, with the values that the run in a folder was started with."""
+    """All fields, with the values that the run in a folder was started with, where its config says them."""
     from nrf.trained import read_run_config
 
     config, found = base(), read_run_config(folder).to_dict()
     # These groups have the fields that a run gave them, and no others.
-    config.model.architecture, config.record.sets = ConfigDict(), ConfigDict()
+    config.model.architecture = ConfigDict()
+    if "record" in found:
+        config.record.sets = ConfigDict()
     config.update(found)
     return config
 

@@ -132,9 +132,9 @@ def recording() -> ConfigDict:
     config.block = number(32, at_least=1)  # stimuli computed and written together
     config.chunk = number(100, at_least=1)  # steps per compiled call
     config.burn_in = number(100, at_least=0)
-    config.blank = number(400, at_least=0)
-    config.stimulus = number(600, at_least=LEAST_STEPS)
-    config.blank_after = number(300, at_least=0)
+    config.blank = number(250, at_least=0)
+    config.stimulus = number(500, at_least=LEAST_STEPS)
+    config.blank_after = number(250, at_least=0)
     config.observe_steps = number(1500, at_least=LEAST_STEPS)
     config.num_images = number(16, at_least=1)
     config.patch = number(1, at_least=0)  # pixels around the centre whose traces are kept

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 from ml_collections import ConfigDict
 
 from nrf import curvature as cv
@@ -33,7 +34,7 @@ from nrf.linear_response import predict_modes
 from nrf.phases import Rest, make_gradient_fn, mean_states
 from nrf.protocols import make_protocol
 from nrf.samplers.base import GradientFn, Position
-from nrf.trained import UNOPTIMIZED, Trained, read_trained, start_states
+from nrf.trained import Trained, read_trained, start_states
 from recordings.names import PREDICTIONS
 from runtime.errors import RunError
 from runtime.files import write_json
@@ -59,12 +60,16 @@ class Signal(NamedTuple):
 
 
 def _iteration(gradient_fn: GradientFn, geometry: cv.Geometry, steps: int):
-    """Compiled iterate(position, start (B, N)) -> Krylov."""
+    """Compiled iterate(position, start (B, N)) -> Krylov.
 
-    def iterate(position: Position, start: jax.Array) -> cv.Krylov:
+    Arrays of a `Partial` are arguments of the program, so that it serves other weights and images as it is.
+    """
+
+    @jax.jit
+    def iterate(gradient_fn: Partial, position: Position, start: jax.Array) -> cv.Krylov:
         return cv.lanczos(cv.step_operator(gradient_fn, position, geometry), start, steps)
 
-    return jax.jit(iterate, compiler_options=UNOPTIMIZED)
+    return partial(iterate, gradient_fn if isinstance(gradient_fn, Partial) else Partial(gradient_fn))
 
 
 def predict(
@@ -247,7 +252,7 @@ def predict_field(config: ConfigDict, trained: Trained, images: ImageSet) -> dic
     image = jnp.asarray(np.repeat(shown, settings.chains, axis=0))
     sampler, clip = read_sampler(config, model, True), config.sampler.gradient_clip or None
 
-    @partial(jax.jit, compiler_options=UNOPTIMIZED)
+    @jax.jit
     def run(key, weights, image):
         start_key, key = jax.random.split(key)
         start = start_states(trained, start_key, image, config.positive.start)[1:]
@@ -258,7 +263,11 @@ def predict_field(config: ConfigDict, trained: Trained, images: ImageSet) -> dic
     key, run_key = jax.random.split(jax.random.key(config.seed))
     found = run(run_key, trained.weights, image)
     rest, blank = (jax.tree.map(lambda s, part=part: s[part], found) for part in (slice(-1), slice(-1, None)))
-    gradient_fn = make_gradient_fn(model, trained.weights, jnp.asarray(protocol.images[rows]))
+    gradient_fn = Partial(
+        lambda weights, image, position: make_gradient_fn(model, weights, image)(position),
+        trained.weights,
+        jnp.asarray(protocol.images[rows]),
+    )
     signals = default_signals(config.record.layers, shapes)
     contrasts = protocol.table["contrast"][rows]
     return predict(gradient_fn, rest, blank, contrasts, geometry, signals, key, settings.lanczos)

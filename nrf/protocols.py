@@ -1,7 +1,7 @@
 """What is shown to the model while it is recorded: images over time, and the sites whose traces are kept.
 
-    a stimulus set   burn-in on data images, a blank (the mean training image), the stimulus, the blank again; the image
-                     layer is clamped throughout and the chains keep their state and momentum
+    a stimulus set   burn-in on data images, a blank (the mean training image), the stimulus, the blank again (but for
+                     contrast_trials); the image layer is clamped throughout, chains keep their state and momentum
     observe          natural images, held for the whole recording
     free             no image: every layer moves, from noise
 
@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from nrf.image_space import ImageSpace
 from nrf.stimuli import STIMULUS_SETS, StimulusSet, as_presented, make_stimuli, michelson_contrast
-from recordings.names import FREE, LINE, OBSERVE, TUNING
+from recordings.names import FREE, LINE, OBSERVE, TRIALS, TUNING
 from recordings.periods import Periods
 from recordings.sites import along, patch
 from runtime.errors import ConfigError, did_you_mean
@@ -71,7 +71,9 @@ def make_protocol(name: str, config: ConfigDict, images: ImageSet, space: ImageS
         shown = as_presented(made.images)
         table = {**made.table, "michelson_contrast": michelson_contrast(shown)}
         stimuli = StimulusSet(name, shown, table)
-        periods = Periods(record.burn_in, record.blank, record.stimulus, record.blank_after)
+        # Of the trials, which are most of a recording, nothing after the stimulus is read.
+        after = 0 if name == TRIALS else record.blank_after
+        periods = Periods(record.burn_in, record.blank, record.stimulus, after)
         sites = sites_of_set(name, table, size, record.patch)
     draw = np.random.default_rng([config.seed, EXPERIMENTS.index(name)])
     # Without a burn-in the chains start on the image itself.

@@ -2,7 +2,7 @@
 
     python -m nrf.shipping runs/patches pretrained/patches
 
-The folder has the run's config, its averaged weights as the one checkpoint (float32, without optimizer and chains), its
+The folder has the run's config of model and training, its averaged weights as the one checkpoint (float32, without optimizer and chains), its
 whitening, metrics, pictures and diagnostics.  A model card (`MODEL_CARD.md`) is for people to write.
 """
 
@@ -19,6 +19,8 @@ from runtime.config import CONFIG_FILE, read_record
 from runtime.errors import ConfigError, clear_errors
 from runtime.files import write_json
 
+# Groups of stages after training: a shipped field is recorded and judged as the program at hand does it.
+LATER = ("visualise", "record", "diagnose", "score", "analyse", "respond")
 PICTURES = ("samples.png", "chains.png", "curves.png", "long_samples.png", "long_chains.png")
 LARGEST = 5 * 2**20  # bytes
 
@@ -41,6 +43,7 @@ def ship(run: str | pathlib.Path, target: str | pathlib.Path, step: int | str = 
         raise ConfigError(f"{target} holds a field already; remove it, or give another folder")
     # Where data lie on the machine that trained is no part of the field.
     record["config"]["data"]["dir"] = None
+    record["config"] = {name: group for name, group in record["config"].items() if name not in LATER}
     kept = {"step": int(tree["step"]), "variables": tree.get("average") or tree["variables"]}
     if tree.get("initializer"):
         kept["initializer"] = tree["initializer"]

@@ -2,9 +2,11 @@
 
 A name says where images come from:
 
-    natural        patches cut from the photographs that ship inside scikit-image: nothing is downloaded
-    tfds:NAME      a prepared TensorFlow Datasets set, such as tfds:cifar10, read as array_record without TensorFlow
-    folder:PATH    every PNG, JPEG, TIFF and NumPy file below a folder of one's own
+    natural              patches cut from the photographs that ship inside scikit-image: nothing is downloaded
+    natural_scrambled    the same patches with the phases of their Fourier transforms drawn anew
+    natural_white        white noise with the contrast of each of the same patches
+    tfds:NAME            a prepared TensorFlow Datasets set, such as tfds:cifar10, read without TensorFlow
+    folder:PATH          every PNG, JPEG, TIFF and NumPy file below a folder of one's own
 
 All are float32 arrays (N, H, W, C) with values in [0, 1], held in memory. The same arguments give the same arrays.
 The batch of a step is a function of the seed and the step alone, so a run that is resumed sees the images that the
@@ -67,7 +69,7 @@ def load_images(
     """Returns the images of a source, as float32 in [0, 1].
 
     Args:
-        name: 'natural', 'tfds:NAME' or 'folder:PATH'.
+        name: 'natural', 'natural_scrambled', 'natural_white', 'tfds:NAME' or 'folder:PATH'.
         data_dir: where prepared TFDS sets lie (default: TFDS's own, `~/tensorflow_datasets`).
         size: height and width in pixels. Whole images are cropped to their central square and resized; natural patches
             are cut at this size. None: as the source has them (natural: 16).
@@ -113,6 +115,45 @@ def normalise_contrast(images: np.ndarray, contrast: float) -> np.ndarray:
     return np.clip(0.5 + contrast * deviation / spread, 0.0, 1.0).astype(np.float32)
 
 
+def scramble_phases(images: np.ndarray, seed: int) -> np.ndarray:
+    """Returns images with the phases of their Fourier transforms drawn anew: what is left is each one's spectrum.
+
+    x ↦ F⁻¹(|F x| e^{iφ}), φ the phases of white noise, another draw for every image; the mean of each image is kept, and
+    so are its variance and amplitude spectrum, but for values cut off at 0 and 1.
+
+    Args:
+        images: (N, H, W, C) in [0, 1]; all channels of an image are turned by the same phases, which keeps its colours.
+        seed: of the phases.
+    """
+    noise = np.random.default_rng([seed, 2]).standard_normal((*images.shape[:3], 1))
+    turned = np.fft.rfft2(noise, axes=(1, 2))
+    turned /= np.abs(turned)
+    turned[:, 0, 0] = 1.0
+    spectra = np.fft.rfft2(images.astype(np.float64), axes=(1, 2))
+    # A phase is added to an image's own, so that how its channels lie to each other stays.
+    found = np.fft.irfft2(spectra * turned, s=images.shape[1:3], axes=(1, 2))
+    return np.clip(found, 0.0, 1.0).astype(np.float32)
+
+
+def whiten_patches(images: np.ndarray, seed: int) -> np.ndarray:
+    """Returns white noise in place of images, with the contrast of each: no pixel says anything of another's sign.
+
+    x ↦ m + a s(x) ξ, ξ normal and independent, m the mean over all pixels, s(x) the standard deviation of an image over
+    its pixels, cut off at 0 and 1; a is such that the variance over all pixels is that of the images.
+
+    Args:
+        images: (N, H, W, C) in [0, 1].
+        seed: of the noise.
+    """
+    noise = np.random.default_rng([seed, 3]).standard_normal(images.shape)
+    noise *= images.std(axis=(1, 2, 3), keepdims=True, dtype=np.float64)
+    mean, wanted, scale = images.mean(dtype=np.float64), images.std(dtype=np.float64), 1.0
+    for _ in range(20):  # what is cut off has to be made up for by the rest
+        found = np.clip(mean + scale * noise, 0.0, 1.0)
+        scale *= wanted / max(found.std(), 1e-12)
+    return found.astype(np.float32)
+
+
 def steps_per_epoch(batch_size: int, num_train: int) -> int:
     """Returns the number of whole batches in the training images; what is left over changes from epoch to epoch."""
     if not 1 <= batch_size <= num_train:
@@ -144,12 +185,27 @@ def batch_indices(seed: int, step: int, batch_size: int, num_train: int) -> np.n
 def _natural(argument: str, request: Request) -> tuple[np.ndarray, np.ndarray]:
     """Cuts patches from photographs; the test patches come from a part of each that no training patch touches."""
     if argument:
-        raise ConfigError(f"images 'natural' take nothing after a colon, not {argument!r}")
+        raise ConfigError(f"images cut from the photographs take nothing after a colon, not {argument!r}")
     size, channels = request.size or 16, request.channels or 1
     regions = _photograph_regions(size, channels)
     rng = np.random.default_rng(request.seed)
     numbers = (request.num_train or 20_000, request.num_test or 2_000)
     return tuple(_cut_patches(rng, part, size, number) for part, number in zip(regions, numbers, strict=True))
+
+
+def _natural_scrambled(argument: str, request: Request) -> tuple[np.ndarray, np.ndarray]:
+    """The patches of `natural` without the phases that make edges of them."""
+    return _without(scramble_phases, argument, request)
+
+
+def _natural_white(argument: str, request: Request) -> tuple[np.ndarray, np.ndarray]:
+    """White noise as strong as each of the patches of `natural`."""
+    return _without(whiten_patches, argument, request)
+
+
+def _without(change: Callable, argument: str, request: Request) -> tuple[np.ndarray, np.ndarray]:
+    train, test = _natural(argument, request)
+    return change(train, request.seed), change(test, request.seed + 1)
 
 
 def _photograph_regions(size: int, channels: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -309,6 +365,8 @@ def _with_size(image: np.ndarray, size: int | None) -> np.ndarray:
 
 SOURCES: dict[str, Callable[[str, Request], tuple[np.ndarray, np.ndarray]]] = {
     "natural": _natural,
+    "natural_scrambled": _natural_scrambled,
+    "natural_white": _natural_white,
     "tfds": _tfds,
     "folder": _folder,
 }

@@ -13,6 +13,7 @@ from nrf.from_config import read_sampler
 from nrf.image_statistics import make_reference
 from nrf.shipping import ship
 from nrf.trained import adopt, read_trained
+from recordings.names import TRIALS
 from runtime.checkpoint import read_tree
 from runtime.config import flatten, load_config
 from runtime.errors import ConfigError
@@ -34,7 +35,10 @@ def test_a_shipped_field_holds_the_averaged_weights_and_nothing_of_the_training(
     before, after = read_tree(run / "checkpoints"), read_tree(folder / "checkpoints")
     assert set(after) == {"step", "variables", "initializer"}
     jax.tree.map(np.testing.assert_array_equal, after["variables"], before["average"])
-    assert json.loads((folder / "config.json").read_text())["config"]["data"]["dir"] is None
+    written = json.loads((folder / "config.json").read_text())["config"]
+    assert written["data"]["dir"] is None
+    # How it is recorded and judged is for the program at hand to say, with what it has learned since.
+    assert not {"record", "analyse", "diagnose"} & set(written)
     images = nrf.load(run).data("test", 2)
     np.testing.assert_array_equal(
         nrf.load(folder).respond(images, seed=0, steps=2)[0], nrf.load(run).respond(images, seed=0, steps=2)[0]
@@ -48,6 +52,7 @@ def test_a_folder_is_a_config(shipped, tmp_path):
     config = load_config(str(folder), ["--config.record.block=3", "--config.data.dir=/elsewhere"])
     flat = flatten(config)
     assert flat["record.block"] == 3 and flat["data.dir"] == "/elsewhere" and flat["data.size"] == 8
+    assert flat["record.sets.contrast_trials.repeats"] == 64
     assert flat["model.architecture.state_sizes"] == ((1, 8, 8), (4, 8, 8), (2, 2, 2))
     with pytest.raises(ConfigError, match="config.positive.steps=0: it must be at least 1"):
         load_config(str(folder), ["--config.positive.steps=0"])
@@ -58,6 +63,13 @@ def test_a_folder_is_a_config(shipped, tmp_path):
     assert not (tmp_path / "run" / "whitening.npz").exists()
     with pytest.raises(ConfigError, match="is no run folder"):
         adopt(tmp_path, tmp_path / "other")
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_what_is_shipped_is_recorded_for_verdicts(folder: pathlib.Path):
+    config = load_config(str(folder))
+    assert TRIALS in config.record.experiments and TRIALS in config.record.controlled
+    assert config.record.sets[TRIALS].repeats >= 64
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)

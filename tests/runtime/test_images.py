@@ -47,6 +47,47 @@ def test_natural_patches_have_the_spectrum_of_natural_images():
     assert -3.0 < slope < -1.5
 
 
+@pytest.fixture(scope="module")
+def scenes():
+    """The three data sets of the study of scene statistics, (N, 8, 8) float64 each."""
+    names = ("natural", "natural_scrambled", "natural_white")
+    found = {name: load_images(name, size=8, num_train=4000, num_test=50, seed=1) for name in names}
+    for image_set in found.values():
+        assert_valid(image_set, 8, 1)
+    return {name: image_set.train[..., 0].astype(float) for name, image_set in found.items()}
+
+
+def test_scrambled_patches_have_the_spectra_of_the_patches_and_other_phases(scenes):
+    natural, scrambled = scenes["natural"], scenes["natural_scrambled"]
+    whole = ((scrambled > 0) & (scrambled < 1)).all(axis=(1, 2))  # where nothing had to be cut off
+    assert whole.mean() > 0.6
+    before, after = np.fft.fft2(natural[whole]), np.fft.fft2(scrambled[whole])
+    np.testing.assert_allclose(np.abs(after), np.abs(before), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(scrambled[whole].std((1, 2)), natural[whole].std((1, 2)), rtol=1e-3)
+    # Phases of neighbouring frequencies are aligned along an edge; in what is scrambled each is uniform and by itself.
+    turns = np.exp(1j * np.angle(after[:, 1, 1]))
+    assert abs(turns.mean()) < 4 / np.sqrt(len(turns))
+    assert abs(np.mean(turns * np.exp(-1j * np.angle(before[:, 1, 1])))) < 4 / np.sqrt(len(turns))
+
+
+def test_scrambled_patches_keep_their_colours():
+    grey = np.repeat(load_images("natural", size=8, num_train=20, num_test=1).train, 3, axis=-1)
+    found = images.scramble_phases(grey, 0)
+    np.testing.assert_allclose(found, np.repeat(found[..., :1], 3, axis=-1), atol=1e-6)
+
+
+def test_white_patches_have_variance_and_contrasts_of_the_patches_and_no_correlations(scenes):
+    natural, white = scenes["natural"], scenes["natural_white"]
+    assert white.std() == pytest.approx(natural.std(), rel=0.01)
+    assert white.mean() == pytest.approx(natural.mean(), abs=0.01)
+    correlation = np.corrcoef(white.reshape(len(white), -1), rowvar=False)
+    others = correlation[~np.eye(len(correlation), dtype=bool)]
+    assert np.abs(others).max() < 5 / np.sqrt(len(white))
+    assert np.corrcoef(natural.reshape(len(natural), -1), rowvar=False).mean() > 0.4
+    # The same contrast, patch by patch: noise of 64 pixels has its own spread of about a tenth.
+    assert np.corrcoef(np.log(white.std((1, 2))), np.log(natural.std((1, 2))))[0, 1] > 0.9
+
+
 @pytest.mark.parametrize("size", [16, 64])
 def test_training_and_test_regions_of_a_photograph_do_not_overlap(size, monkeypatch):
     # A photograph in which every pixel tells its own column.
@@ -157,6 +198,8 @@ def test_unreadable_file_is_named(tmp_path):
         ("folder", {}, "there is no folder"),
         ("tfds", {}, "need the name of a set"),
         ("natural:x", {}, "take nothing after a colon"),
+        ("natural_white:x", {}, "take nothing after a colon"),
+        ("natural_wite", {}, "did you mean 'natural_white'"),
         ("natural", {"channels": 2}, r"channels must be 1 \(grey\) or 3"),
         ("natural", {"size": 0}, "size must be at least 1"),
         ("natural", {"num_train": -5}, "num_train must be at least 1, not -5"),
