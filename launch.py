@@ -35,6 +35,7 @@ STAGES = {
         "diagnose": nrf_stages.diagnose,
         "score": nrf_stages.score,
         "respond": nrf_stages.respond,
+        "study": analysis_stages.study,
     },
     "v1models": {"train": v1_stages.fit, "report": analysis_stages.report},
     "known": {
@@ -55,7 +56,7 @@ DEFAULT_STAGES = {
     "figures": ["report"],
 }
 # Stages that take a sweep as a whole; the others take its runs one by one.
-WHOLE = ("train", "report")
+WHOLE = ("train", "report", "study")
 DESCRIPTIONS = {"nrf": nrf_stages.describe, "v1models": v1_stages.describe}
 
 

@@ -43,3 +43,10 @@ def figures(config, workdir, flags) -> None:
     from analysis.fits.comparison import draw_all
 
     print(draw_all(config, workdir))
+
+
+def study(config, workdir, flags) -> None:
+    """What the recorded fields of a sweep say of its factors."""
+    from analysis.study import write_study as run
+
+    print("the study is in", *run(workdir), sep="\n  ")

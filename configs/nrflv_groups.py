@@ -132,9 +132,9 @@ def recording() -> ConfigDict:
     config.block = number(32, at_least=1)  # stimuli computed and written together
     config.chunk = number(100, at_least=1)  # steps per compiled call
     config.burn_in = number(100, at_least=0)
-    config.blank = number(250, at_least=0)
-    config.stimulus = number(500, at_least=LEAST_STEPS)
-    config.blank_after = number(250, at_least=0)
+    config.blank = number(200, at_least=0)
+    config.stimulus = number(400, at_least=LEAST_STEPS)
+    config.blank_after = number(200, at_least=0)
     config.observe_steps = number(1500, at_least=LEAST_STEPS)
     config.num_images = number(16, at_least=1)
     config.patch = number(1, at_least=0)  # pixels around the centre whose traces are kept
@@ -154,7 +154,7 @@ def recording() -> ConfigDict:
     config.sets = ConfigDict(
         {
             "contrast_and_angle": {"contrasts": 8, "angles": 8},
-            "contrast_trials": {"repeats": 64},
+            "contrast_trials": {"contrasts": (0.0, 0.8, 1.6, 2.4), "repeats": 64},
             "just_angle": {"angles": 32},
             "just_angle_few_angles": {"angles": 8, "repeats": 8},
             "long_just_fewangles": {"angles": 8, "repeats": 4},

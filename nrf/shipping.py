@@ -2,8 +2,9 @@
 
     python -m nrf.shipping runs/patches pretrained/patches
 
-The folder has the run's config of model and training, its averaged weights as the one checkpoint (float32, without optimizer and chains), its
-whitening, metrics, pictures and diagnostics.  A model card (`MODEL_CARD.md`) is for people to write.
+The folder has the run's config of data, model and training, its averaged weights as the one checkpoint (float32,
+without optimizer and chains), its whitening, metrics, pictures and diagnostics.  A model card (`MODEL_CARD.md`) is for
+people to write.
 """
 
 from __future__ import annotations

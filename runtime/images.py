@@ -118,8 +118,8 @@ def normalise_contrast(images: np.ndarray, contrast: float) -> np.ndarray:
 def scramble_phases(images: np.ndarray, seed: int) -> np.ndarray:
     """Returns images with the phases of their Fourier transforms drawn anew: what is left is each one's spectrum.
 
-    x ↦ F⁻¹(|F x| e^{iφ}), φ the phases of white noise, another draw for every image; the mean of each image is kept, and
-    so are its variance and amplitude spectrum, but for values cut off at 0 and 1.
+    x ↦ F⁻¹(|F x| e^{iφ}), φ the phases of white noise, another draw for every image; the mean of each is kept, and so
+    are its variance and amplitude spectrum, but for values cut off at 0 and 1.
 
     Args:
         images: (N, H, W, C) in [0, 1]; all channels of an image are turned by the same phases, which keeps its colours.

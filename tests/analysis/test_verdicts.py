@@ -5,15 +5,17 @@ import shutil
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
-from analysis import pipeline
+from analysis import pipeline, study
 from analysis.load import NotTestable, open_experiment
 from analysis.steps import trials as steps
 from nrf.known import recording
 from recordings.names import KNOWN, TRIALS
 from recordings.periods import TimeScale
-from runtime.config import load_config
+from runtime.config import load_config, save_config
 from runtime.errors import ConfigError
+from runtime.metrics import MetricsWriter
 
 SMALL = (
     "known.trials=10", "known.contrasts=0.0,0.5,1.0,1.25", "known.burn_in=30", "known.blank=120", "known.stimulus=200",
@@ -68,6 +70,32 @@ def test_known_system_is_judged_like_a_field_and_beside_one(small, tmp_path, mon
     np.testing.assert_allclose(
         phases["degrees"], np.degrees(np.arctan(2 * np.pi * np.array(phases["hertz"]) / 172.8)), atol=3
     )
+
+
+def test_runs_of_a_sweep_are_judged_each_as_a_network(small, tmp_path, monkeypatch):
+    config, source = small
+    for name, scale, recorded, seed in (("a", "mode", TRIALS, 0), ("b", "fixed", f"{TRIALS}@fixed_scale", 1)):
+        folder = tmp_path / name
+        shutil.copytree(source / "recordings" / recorded, folder / "recordings" / TRIALS)
+        changed = ConfigDict(config.to_dict())
+        changed.seed, changed.known.scale = seed, scale
+        save_config(changed, folder)
+        (folder / "predictions.json").write_text('{"modes": {"step_curvature": [[1, 2, 4], [1, 2, 5], [1, 3, 3]]}}')
+        with MetricsWriter(folder) as writer:
+            writer.write(1, {"chains/r_hat/energy": 1.02, "chains/temperature/layer_0": 1.0 if name == "a" else 1.3})
+    (tmp_path / "sweep.json").write_text(json.dumps({"runs": [{"name": "a"}, {"name": "b"}, {"name": "gone"}]}))
+    study.main([str(tmp_path)])
+    gating, held = study.read_networks(tmp_path)
+    assert gating.rows["resonance_rises"]["verdict"] == "present" and gating.numbers["resonance_rises"] > 0.3
+    assert held.numbers["resonance_rises"] < 0.2 and held.rows["faster_than_reference"]["verdict"] == "not tested"
+    assert gating.numbers["variability_quenched"] < 0.8 < held.numbers["variability_quenched"]
+    assert gating.levels == {"scale": "mode"} and gating.stationary and not held.stationary
+    assert (gating.numbers[study.MEDIAN], gating.numbers[study.STIFFEST]) == (0.5, -0.25)
+    assert gating.chains["temperature_0"] == 1
+    assert "2 networks, 1 of them" in (tmp_path / "study.md").read_text() and (tmp_path / "images/study.png").exists()
+    # What was judged is not judged again while the recording is the same.
+    monkeypatch.setattr(study, "check_trials", None)
+    assert study.read_networks(tmp_path)[0].rows == gating.rows
 
 
 def test_time_is_physical(small):
