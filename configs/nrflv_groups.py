@@ -172,7 +172,7 @@ def analysis() -> ConfigDict:
     config.level = 0.05  # of tests and false discovery rates
     config.surrogates = 199
     config.resamples = 10_000  # of bootstrap intervals
-    config.calibrate_at = optional(float)  # contrast whose peak frequency sets the time scale; None: 17 steps = 70 ms
+    config.calibrate_at = optional(float)  # contrast whose resonance sets the time scale; None: 17 steps = 70 ms
     config.calibrate_hertz = 40.0
     return config
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis.checks.resampling import trial_counts
+from analysis.checks.resonance import resonance_of_contrasts
+from analysis.checks.whittle import LEAST_Q
 from analysis.load import Experiment, NotTestable
 from analysis.measures import (
     correlograms,
@@ -13,7 +16,8 @@ from analysis.measures import (
     transients,
 )
 from analysis.steps.run import Outcome, Run, matched_channels, primary_patch, result, shown_contrasts
-from recordings.names import LINE, MOMENTUM, PRIMARY, STATE
+from analysis.steps.trials import trials_of
+from recordings.names import LINE, MOMENTUM, PRIMARY, STATE, TRIALS
 from recordings.periods import TimeScale, calibrated_time_scale
 
 MODES = ("patch", "neuron")
@@ -203,16 +207,23 @@ def find_lag(run: Run) -> Outcome:
 
 
 def calibrated_scale(run: Run, contrast: float, hertz: float) -> TimeScale:
-    """The time scale on which the median peak frequency at one contrast (the nearest shown) is `hertz`."""
-    experiment = run.open(PRIMARY)
-    contrasts = experiment.column("contrast")
-    nearest = np.unique(contrasts)[np.abs(np.unique(contrasts) - contrast).argmin()]
-    peaks = spectra.driven_peak_frequency(field_of_stimuli(experiment), experiment.periods, run.scale)
-    peaks = peaks[(contrasts == nearest) & np.isfinite(peaks)]
-    if not peaks.size:
+    """The time scale on which the resonance at one contrast (the nearest shown) is `hertz`.
+
+    Args:
+        run: with a recording of trials, or of contrasts and angles.
+        contrast: at which the summed state of the middle is looked at, see `checks.resonance`.
+        hertz: that its resonance shall have.
+
+    Raises:
+        NotTestable: the spectrum at this contrast has no peak.
+    """
+    trials = trials_of(run.open(TRIALS if TRIALS in run.names else PRIMARY), TimeScale())
+    nearest = trials.levels[np.abs(trials.levels - contrast).argmin()]
+    point, _ = resonance_of_contrasts(trials, trial_counts(trials.contrast, resamples=1))
+    here = int(np.flatnonzero(trials.levels == nearest)[0])
+    if not point.quality[here] > LEAST_Q:
         raise NotTestable(
-            f"no stimulus of contrast {nearest:g} raises the power at any frequency, so that the time scale cannot be "
-            "calibrated; choose another config.analyse.calibrate_at, or None"
+            f"the spectrum at contrast {nearest:g} has no peak (Q {point.quality[here]:.2g}), so that the time scale "
+            "cannot be calibrated; choose another config.analyse.calibrate_at, or None"
         )
-    median = float(np.median(peaks)) / run.scale.sampling_rate
-    return calibrated_time_scale(median, hertz, f"peak at contrast {nearest:g}")
+    return calibrated_time_scale(float(point.frequency[here]), hertz, f"resonance at contrast {nearest:g}")

@@ -22,7 +22,7 @@ class Options(NamedTuple):
     surrogates: int = 199
     resamples: int = 10_000  # of bootstrap intervals
     seed: int = 0
-    calibrate_at: float | None = None  # contrast whose peak frequency is put at `calibrate_hertz`, if any
+    calibrate_at: float | None = None  # contrast whose resonance is put at `calibrate_hertz`, if any
     calibrate_hertz: float = 40.0
 
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from analysis import load, pipeline
+from analysis.checks.mechanisms import make_trials
 from analysis.results import Store, read_arrays
+from analysis.steps import dynamics
 from analysis.steps.run import Options
 from benchmarks.generated import generate_experiment
 from nrf.protocols import sites_of_set
@@ -173,13 +175,19 @@ def test_the_originals_formulas_are_chosen_at_one_door(tmp_path):
     assert np.isin(angles[np.isfinite(angles)], found["preferences"]["angles"]).all()
 
 
-def test_the_time_scale_is_calibrated_where_asked(tmp_path):
+def test_the_time_scale_is_calibrated_where_asked(tmp_path, monkeypatch):
     experiments = {"contrast_and_angle": generated()["contrast_and_angle"]}
     options = OPTIONS._replace(calibrate_at=9.0, calibrate_hertz=40.0)  # the highest contrast is the nearest
+    rising = make_trials(np.random.default_rng(0), 24, 4, lambda c: 2 * np.pi * (0.03 + 0.02 * c), 3.0)
+    monkeypatch.setattr(dynamics, "trials_of", lambda experiment, scale: rising)
     about = json.loads((run(tmp_path, experiments, options) / "about.json").read_text())
-    # Planted at 55 Hz on the usual scale of 70 / 17 ms a step.
-    assert about["ms_per_step"] == pytest.approx(70 / 17 * 55 / 40, rel=0.1)
-    assert "40 Hz" in about["origin"]
+    # 0.05 cycles a step undamped at contrast 1, the peak at sqrt(1 - 1 / 2Q²) of it.
+    assert about["ms_per_step"] == pytest.approx(1000 * 0.05 * np.sqrt(1 - 1 / 18) / 40, rel=0.03)
+    assert "resonance at contrast 1" in about["origin"] and "40 Hz" in about["origin"]
+    damped = make_trials(np.random.default_rng(0), 24, 4)
+    monkeypatch.setattr(dynamics, "trials_of", lambda experiment, scale: damped)
+    with pytest.raises(load.NotTestable, match="at contrast 1 has no peak .* choose another config.analyse.calibrate"):
+        run(tmp_path / "other", experiments, options)
 
 
 @pytest.mark.parametrize(
