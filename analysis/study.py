@@ -37,7 +37,8 @@ from recordings import names
 from recordings.format import mark_files
 from recordings.periods import TimeScale
 from recordings.reading import list_recordings, recording_folder
-from runtime.config import ConfigError, clear_errors, flatten, read_config
+from runtime.config import flatten, read_config
+from runtime.errors import ConfigError, clear_errors
 from runtime.files import atomic_write, write_json, write_text
 from runtime.metrics import METRICS, read_metrics
 from runtime.sweeps import read_sweep

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from configs.nrflv import base
 from recordings.names import LANGEVIN, PRIMARY, TRIALS
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 SEEDS = 5
 DATA = {"natural": "natural", "scrambled": "natural_scrambled", "white": "natural_white"}
@@ -60,7 +60,8 @@ def cell(data: str, contrast: str, network: str, seed: int) -> tuple:
 def small_field() -> ConfigDict:
     """A field of 8×8 patches that trains in less than a minute of one core, and what is recorded of it."""
     config = base()
-    config.data.update({"size": 8, "num_train": 10_000})
+    # Contrast is a factor of the study, so that no gain control takes it away.
+    config.data.update({"size": 8, "num_train": 10_000, "gain_control": 1.0})
     config.model.architecture.update(
         {
             "state_sizes": ((1, 8, 8), (4, 8, 8)),

@@ -9,7 +9,7 @@ from scipy import stats
 from analysis import study
 from analysis.checks.networks import UNITS
 from analysis.report.figures_study import draw_study
-from runtime.config import ConfigError
+from runtime.errors import ConfigError
 
 SCENES, KINDS = ("natural", "white", "scrambled"), ("additive", "joint")
 
