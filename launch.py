@@ -22,6 +22,7 @@ from runtime.config import default_name, load_config, split_flags
 from runtime.describe import as_json, as_table
 from runtime.errors import ConfigError, clear_errors, did_you_mean
 from runtime.executors import OPTIONS
+from runtime.idle import check_used
 from runtime.sweeps import check_executor, finished_runs, is_sweep
 
 # Stages of each package, and those that run where --stages does not say otherwise.
@@ -58,6 +59,8 @@ DEFAULT_STAGES = {
 # Stages that take a sweep as a whole; the others take its runs one by one.
 WHOLE = ("train", "report", "study")
 DESCRIPTIONS = {"nrf": nrf_stages.describe, "v1models": v1_stages.describe}
+# Which fields do nothing, given a config and the stages.
+IDLE = {"nrf": nrf_stages.idle, "known": nrf_stages.idle_known, "v1models": v1_stages.idle}
 
 
 def describe(config, form: str) -> str:
@@ -100,6 +103,8 @@ def main(arguments: list[str]) -> None:
             raise ConfigError(f"--stages names '{stage}'{did_you_mean(stage, known)}")
     check_executor(config, stages, flags.executor, flags.executor_options)
     workdir = flags.workdir or pathlib.Path("runs") / default_name(spec)
+    if package in IDLE:
+        check_used(config, overrides, stages, IDLE[package], workdir)
     devices.initialize()
     devices.enable_compilation_cache(workdir.parent / ".compiled")
     if pathlib.Path(spec).is_dir():

@@ -48,10 +48,11 @@ def of_run(folder: str) -> ConfigDict:
 
     config, found = base(), read_run_config(folder).to_dict()
     # These groups have the fields that a run gave them, and no others.
-    config.model.architecture = ConfigDict()
-    if "record" in found:
-        config.record.sets = ConfigDict()
-    config.update(found)
+    with config.unlocked():
+        config.model.architecture = ConfigDict()
+        if "record" in found:
+            config.record.sets = ConfigDict()
+        config.update(found)
     return config
 
 
@@ -145,6 +146,8 @@ def base() -> ConfigDict:
     config.train.max_energy = number(1e4, above=0)  # per pixel; beyond it the run stops as diverged
 
     config.sweep = ConfigDict({"grid": (), "runs": ()})  # many runs in place of one, see runtime/sweeps.py
+    # Runs that differ in numbers only (nrf/together.py) and train in one program, at most; fewer where memory is short.
+    config.sweep.together = number(16, at_least=1)
 
     config.log = ConfigDict()
     config.log.every = number(10, at_least=1)  # updates between lines of metrics
@@ -159,7 +162,7 @@ def base() -> ConfigDict:
 
     config.visualise, config.record, config.diagnose = visualisation(), recording(), diagnosis()
     config.score, config.analyse, config.respond = scoring(), analysis(), responding()
-    return config
+    return config.lock()  # a field that is not there is an error where a config sets it
 
 
 def quick(config: ConfigDict) -> None:

@@ -31,6 +31,11 @@ def make_trainer(config: ConfigDict, num_train: int) -> Trainer:
         ConfigError: values that cannot work, naming the field.
     """
     check_config(config)
+    return build_trainer(config, num_train)
+
+
+def build_trainer(config: ConfigDict, num_train: int) -> Trainer:
+    """`make_trainer` for a config that was checked, whose numbers may be values that a program is yet to be given."""
     architecture = read_architecture(config)
     model = read_model(config, architecture)
     epoch = max(num_train // config.train.batch, 1)  # updates
@@ -57,6 +62,10 @@ def check_config(config: ConfigDict) -> None:
         raise ConfigError(
             f"config.negative.longest is {config.negative.longest}, less than config.negative.steps "
             f"({config.negative.steps}); raise it"
+        )
+    if config.train.lr_schedule == "cosine" and config.train.lr_final > config.train.lr:
+        raise ConfigError(
+            f"config.train.lr_final is {config.train.lr_final}; give at most config.train.lr ({config.train.lr})"
         )
 
 
@@ -107,8 +116,6 @@ def read_learning_rate(config: ConfigDict, epoch: int) -> optax.Schedule:
     train = config.train
     if train.lr_schedule == "epochs":
         return optimizers.epoch_decay(train.lr, train.lr_decay, epoch)
-    if train.lr_final > train.lr:
-        raise ConfigError(f"config.train.lr_final is {train.lr_final}; give at most config.train.lr ({train.lr})")
     return optax.cosine_decay_schedule(train.lr, train.updates, train.lr_final / train.lr)
 
 
@@ -124,7 +131,7 @@ def read_thermal_sd(config: ConfigDict, model: EnergyModel) -> tuple[float, ...]
                 )
         return None
     layers = temperature if isinstance(temperature, tuple) else (temperature,) * len(model.bounds)
-    return tuple(float(t) ** 0.5 for t in layers)
+    return tuple(t**0.5 for t in layers)
 
 
 def keeps_momentum(sampler: Sampler, model: EnergyModel) -> bool:

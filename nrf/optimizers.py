@@ -110,7 +110,7 @@ def make_weight_optimizer(
     if global_norm is not None and not global_norm > 0:
         raise ConfigError(f"the global norm of the weight gradient is {global_norm}; give a positive number or None")
     optimizer = OPTIMIZERS[name](learning_rate, own_clip)
-    if latent_rate != 1.0:
+    if not (isinstance(latent_rate, int | float) and latent_rate == 1):
         optimizer = optax.chain(optimizer, scale_latents(latent_rate))
     return optimizer if global_norm is None else optax.chain(optax.clip_by_global_norm(global_norm), optimizer)
 

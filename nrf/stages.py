@@ -19,7 +19,7 @@ def import_(config, workdir, flags) -> None:
 
 def train(config, workdir, flags) -> bool:
     """Train the model, or all runs of a sweep, and say where everything is; returns whether a sweep came to an end."""
-    from nrf import sweeps
+    from nrf import sweeps, together
     from nrf.training import summary
     from nrf.training import train as run
 
@@ -27,7 +27,7 @@ def train(config, workdir, flags) -> bool:
         print(summary(workdir, run(config, workdir)))
         return True
     finished = train_sweep(
-        config, workdir, sweeps.train_members, sweeps.program, flags.executor, flags.executor_options
+        config, workdir, together.train_together, together.program, flags.executor, flags.executor_options
     )
     print("runs side by side in", *sweeps.report(workdir), sep="\n  ")
     return finished
@@ -94,3 +94,17 @@ def respond(config, workdir, flags) -> None:
     from nrf.respond import respond as run
 
     print(f"responses in {run(config, workdir)}")
+
+
+def idle(config, stages):
+    """The fields that do nothing, see `runtime.idle`."""
+    from nrf.idle import idle_fields as run
+
+    return run(config, stages)
+
+
+def idle_known(config, stages):
+    """Those of the system with known answers."""
+    from nrf.idle import idle_known as run
+
+    return run(config, stages)

@@ -4,9 +4,10 @@
                                               agree its chains too
     --config.model.checkpoint=MODEL.pt        weights of a model of the original PyTorch program
 
-The state of the optimizer and the count of updates begin anew.  `started_from.json` in the run folder says what was
-taken, and how the settings differ from those that the weights were trained with.  The stage `import` stops there: it
-leaves a run folder like any other, whose last update is number 0.
+The state of the optimizer begins anew, and so does the count of updates; a checkpoint of the original that says how
+many updates are behind it (`batch_num`) goes on counting from there, in the run's numbers and in the schedule of its
+learning rate.  `started_from.json` in the run folder says what was taken, and how the settings differ from those that
+the weights were trained with.  The stage `import` stops there: it leaves a run folder like any other.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from ml_collections import ConfigDict
 
 from nrf.original_flags import differences
@@ -84,7 +86,7 @@ def begin(config: ConfigDict, folder: pathlib.Path, trainer: Trainer, state: Tra
 
 
 def _from_original(config, path, trainer, state) -> tuple[TrainState, dict]:
-    tables, flags = read_checkpoint(path)
+    tables, flags, updates = read_checkpoint(path)
     where, key = str(path), jax.random.key(0)
     if "model" not in tables:
         raise ConfigError(f"{path} holds no model ('quadratic_nets...')")
@@ -97,14 +99,30 @@ def _from_original(config, path, trainer, state) -> tuple[TrainState, dict]:
     elif trainer.initializer is not None:
         notes.append(f"{path} holds no initializer network ('enc.cctb_blocks...'): it begins with random weights")
     lines, unknown = differences(flags, config)
+    if updates:
+        notes.append(f"{path} has {updates} updates behind it, from which this run goes on counting")
     about = {
+        "updates": updates,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "taken": sorted(new),
         "differences": notes + lines,
         "flags": {name: value if isinstance(value, _PLAIN) else str(value) for name, value in flags.items()},
         "flags_without_a_field": unknown,
     }
+    state = state._replace(step=jnp.int32(updates), optimizer=_at_update(state.optimizer, updates))
     return _replaced(state, new), about
+
+
+def _at_update(optimizer: Any, updates: int) -> Any:
+    """The state of an optimizer whose learning rate is that after so many updates."""
+
+    def counts(part):
+        return isinstance(part, optax.ScaleByScheduleState)
+
+    return jax.tree.map(
+        lambda part: part._replace(count=jnp.full_like(part.count, updates)) if counts(part) else part,
+        optimizer, is_leaf=counts,
+    )  # fmt: skip
 
 
 def _from_run(config, path, trainer, state) -> tuple[TrainState, dict]:

@@ -2,7 +2,7 @@
 
     --config.sweep.grid="(('train.lr', (1e-3, 2e-3)), ('seed', (0, 1, 2)))"
 
-`train_members` is what a sweep runs for each task (`runtime.sweeps`), on every executor.  `report` leaves in its folder
+Members that differ in numbers only train in one program (`nrf.together`).  `report` leaves in the sweep's folder
 
     sweep.csv              a row a run: the fields that vary, its state, its last numbers
     sweep_settings.csv     a row a setting, seeds pooled: mean and standard deviation over seeds
@@ -11,18 +11,14 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from ml_collections import ConfigDict
 
-from nrf.training import open_checkpoints, train
 from runtime.config import CONFIG_FILE, flatten, read_config
 from runtime.files import atomic_write
 from runtime.metrics import METRICS, read_metrics
@@ -32,21 +28,6 @@ SEED = "seed"
 # What is shown of a run, where it is logged.
 NUMBERS = ("energy/gap", "energy/held_out", "samples/spectrum_distance", "loss")
 TABLE, SETTINGS, FIGURE = "sweep.csv", "sweep_settings.csv", "images/sweep.png"
-
-
-def train_members(configs: Sequence[ConfigDict], folders: Sequence[str | pathlib.Path]) -> list[dict[str, Any]]:
-    """Train the members of a task one after another; 'finished' says of each whether it came to its last update."""
-    results = []
-    for config, folder in zip(configs, map(pathlib.Path, folders), strict=True):
-        train(config, folder)
-        with open_checkpoints(config, folder) as checkpoints:
-            results.append({"finished": max(checkpoints.steps(), default=0) >= config.train.updates})
-    return results
-
-
-def program(config: ConfigDict) -> str:
-    """A text that is equal for members of one task: each member is one of its own."""
-    return json.dumps(flatten(config), sort_keys=True, default=str)
 
 
 def report(workdir: str | pathlib.Path) -> list[pathlib.Path]:

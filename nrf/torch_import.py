@@ -10,7 +10,7 @@ from __future__ import annotations
 import pathlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,27 +23,33 @@ from runtime.errors import ConfigError
 _ALIAS = re.compile(r"(cctb_blocks\.\d+|sides\.\d+\.[02])\.block\.")
 
 
-def read_checkpoint(path: str | pathlib.Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
-    """Parameter tables and flags of a checkpoint of the original program; nothing in the file is run.
+class Checkpoint(NamedTuple):
+    """What a file of the original program holds."""
+
+    tables: dict[str, dict[str, np.ndarray]]  # 'model' and 'initializer', without those that the file lacks
+    flags: dict[str, Any]  # that the program was called with, {} where the file holds none
+    updates: int  # behind the weights (its `batch_num`), 0 where the file does not say
+
+
+def read_checkpoint(path: str | pathlib.Path) -> Checkpoint:
+    """Parameter tables, flags and count of updates of a checkpoint of the original program; nothing in it is run.
 
     Finds every table of tensors in the file, whatever it was called, by the names of its entries.
 
     Args:
         path: a file written by `torch.save`.
 
-    Returns:
-        The tables, {'model': {...}, 'initializer': {...}}, without those that the file lacks, and the flags that the
-        program was called with, {} where the file holds none.
-
     Raises:
         ConfigError: the file cannot be read, holds more than parameters, or neither table.
     """
     content = read_torch(path)
-    tables, flags = {}, {}
+    tables, flags, updates = {}, {}, 0
     for found in _dictionaries(content):
         if isinstance(found, Flags):
             flags |= found
             continue
+        count = found.get("batch_num")
+        updates = count if isinstance(count, int) and count > 0 else updates
         table = {k.removeprefix("module."): v for k, v in found.items() if isinstance(v, np.ndarray)}
         if any(name.startswith("quadratic_nets.") for name in table):
             tables["model"] = table
@@ -51,7 +57,7 @@ def read_checkpoint(path: str | pathlib.Path) -> tuple[dict[str, dict[str, np.nd
             tables["initializer"] = table
     if not tables:
         raise ConfigError(f"{path} holds no model ('quadratic_nets...') and no initializer ('enc.cctb_blocks...')")
-    return tables, flags
+    return Checkpoint(tables, flags, updates)
 
 
 def _dictionaries(content: Any) -> list[Mapping]:

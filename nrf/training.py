@@ -38,8 +38,8 @@ from runtime.metrics import MetricsWriter, NonFiniteError, Progress, check_finit
 
 # What may differ when a run goes on: how long it is, how much of it is written down, and what is done afterwards.
 MAY_CHANGE = (
-    "train.updates", "train.start_from", "model.checkpoint", "log", "monitor", "data.dir", "visualise", "record",
-    "diagnose", "score", "analyse", "respond",
+    "train.updates", "train.start_from", "model.checkpoint", "sweep.together", "log", "monitor", "data.dir",
+    "visualise", "record", "diagnose", "score", "analyse", "respond",
 )  # fmt: skip
 # Fields that runs of earlier versions lack, with the values at which they did what they do.
 ADDED = {
@@ -88,6 +88,15 @@ class Run(NamedTuple):
     mesh: Mesh
 
 
+class Outcome(NamedTuple):
+    """What an update left; state and samples are asked for only where they are written down."""
+
+    step: int  # updates done
+    metrics: dict[str, Any]
+    state: Callable[[], TrainState]
+    samples: Callable[[], Samples]
+
+
 def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     """Train the model of `config` in `workdir`, from its last checkpoint if there is one.
 
@@ -97,34 +106,58 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     run = prepare_run(config, pathlib.Path(workdir))
     checkpoints = open_checkpoints(config, run.folder)
     state, start = restore_or_create(run, checkpoints)
+    check_length(run, checkpoints, start)
     update = compile_update(run, state)
     evaluate = jax.jit(run.trainer.evaluate)
     metrics: dict[str, Any] = {}
-    log, updates = config.log, config.train.updates
+    updates = config.train.updates
     writer = MetricsWriter(run.folder, resume_step=start)
     with checkpoints, writer, stop_on_signal() as stop, Progress(updates, start, "training") as progress:
         for step in range(start + 1, updates + 1):
             state, found, samples = update(state, next_batch(run, step - 1))
             check_health(config, step, found, checkpoints)
             ends = step == updates or stop.requested
-            looks = step % config.monitor.every == 0 or ends
-            if step % log.every == 0 or looks or step == 1:
-                metrics = {name: float(value) for name, value in found.items()}
-                if looks:
-                    metrics |= look(run, step, state, evaluate)
-                writer.write(step, metrics)
-                if log.histograms_every and step % log.histograms_every == 0:
-                    writer.write(step, histograms(samples))
+            outcome = Outcome(step, found, lambda s=state: s, lambda s=samples: s)
+            metrics = write_down(run, outcome, metrics, writer, checkpoints, evaluate, ends)
             progress.update(step, f"gap {float(found['energy/gap']):+.4f}")
-            if step % log.checkpoint_every == 0 or ends:
-                checkpoints.save(step, state, metrics)
-            if looks and jax.process_index() == 0:
-                curves = run.folder / "images" / "curves.png"
-                figures.training_curves(read_metrics(run.folder), curves, config.data.name)
             if ends:
                 break
     if stop.requested and step < updates:
         print(f"stopped after update {step}; the same command goes on from there")
+    return metrics
+
+
+def write_down(
+    run: Run, outcome: Outcome, metrics: dict[str, Any], writer: MetricsWriter, checkpoints: Checkpoints,
+    evaluate: Callable, ends: bool,
+) -> dict[str, Any]:
+    """Write what is due after an update: numbers, pictures of long chains, a checkpoint.
+
+    Args:
+        run: of the update.
+        outcome: what it left.
+        metrics: the numbers written last.
+        writer, checkpoints: of the run's folder.
+        evaluate: (state, held-out images) -> metrics.
+        ends: whether the run ends here, when everything is due.
+
+    Returns:
+        The numbers written last, now.
+    """
+    config, log, step = run.config, run.config.log, outcome.step
+    looks = step % config.monitor.every == 0 or ends
+    if step % log.every == 0 or looks or step == 1:
+        metrics = {name: float(value) for name, value in outcome.metrics.items()}
+        if looks:
+            metrics |= look(run, step, outcome.state(), evaluate)
+        writer.write(step, metrics)
+        if log.histograms_every and step % log.histograms_every == 0:
+            writer.write(step, histograms(outcome.samples()))
+    if step % log.checkpoint_every == 0 or ends:
+        checkpoints.save(step, outcome.state(), metrics)
+    if looks and jax.process_index() == 0:
+        curves = run.folder / "images" / "curves.png"
+        figures.training_curves(read_metrics(run.folder), curves, config.data.name)
     return metrics
 
 
@@ -205,7 +238,17 @@ def restore_or_create(run: Run, checkpoints: Checkpoints) -> tuple[TrainState, i
     if starts.source(run.config) is None:
         return state, 0
     state = starts.begin(run.config, run.folder, run.trainer, state)
-    return jax.device_put(state, shardings(shapes, run.mesh)), 0
+    return jax.device_put(state, shardings(shapes, run.mesh)), int(state.step)
+
+
+def check_length(run: Run, checkpoints: Checkpoints, start: int) -> None:
+    """Raise ConfigError where a run that begins with a trained model has no update left to take."""
+    updates = run.config.train.updates
+    if start >= updates and not checkpoints.steps():
+        raise ConfigError(
+            f"{starts.source(run.config)} has {start} updates behind it and config.train.updates is {updates}; set it "
+            "to more, or leave the stage 'train' out and give 'import'"
+        )
 
 
 def import_weights(config: ConfigDict, workdir: str | pathlib.Path) -> pathlib.Path:
@@ -245,12 +288,17 @@ def shardings(state: TrainState, mesh: Mesh) -> TrainState:
 
 def next_batch(run: Run, step: int) -> jax.Array:
     """Training images of the update after `step`, shared out over the devices; a function of seed and step alone."""
+    return devices.shard_batch(draw_batch(run, step), run.mesh)
+
+
+def draw_batch(run: Run, step: int) -> np.ndarray:
+    """Training images of the update after `step`, (B, H, W, C), states of the image layer."""
     seed, noise = run.config.seed, run.config.data.noise
     images = run.images.train[batch_indices(seed, step, run.config.train.batch, len(run.images.train))]
     if noise:
         drawn = np.random.default_rng([seed, step, 1]).standard_normal(images.shape, np.float32)
         images = images + np.float32(noise) * drawn
-    return devices.shard_batch(images, run.mesh)
+    return images
 
 
 def check_health(config: ConfigDict, step: int, metrics: dict, checkpoints: Checkpoints) -> None:

@@ -245,7 +245,7 @@ def advance_average(trainer: Trainer, state: TrainState, variables: Any) -> Any:
 
     The small r of the first updates k lets the average forget the random weights that it began with.
     """
-    if not trainer.config.train.average:
+    if not state.average:
         return ()
     rate = jnp.minimum(trainer.config.train.average, (1.0 + state.step) / (10.0 + state.step))
     return jax.tree.map(lambda old, new: rate * old + (1 - rate) * new, state.average, variables)

@@ -68,6 +68,11 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> FrozenConfigDict:
         config = get_config(preset) if preset else get_config()
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    except (AttributeError, KeyError, TypeError) as error:
+        sentence = _wrong_field(path, error)
+        if not sentence:
+            raise
+        raise ConfigError(sentence) from None
     if not isinstance(config, ConfigDict):
         raise ConfigError(f"{path}: get_config must return an ml_collections.ConfigDict, not {type(config).__name__}")
     config.lock()
@@ -252,6 +257,24 @@ def _load_get_config(path: Path):
     if not callable(getattr(module, "get_config", None)):
         raise ConfigError(f"{path} defines no get_config(preset)")
     return module.get_config
+
+
+def _wrong_field(path: Path, error: Exception) -> str:
+    """What is wrong with a field that a config file reads or sets; '' where the error is another one."""
+    frames, trace = [], error.__traceback__
+    while trace is not None:
+        frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno, trace.tb_frame.f_locals))
+        trace = trace.tb_next
+    if "ml_collections" not in frames[-1][0]:
+        return ""
+    line = next((f", line {number}" for file, number, _ in reversed(frames) if file == str(path)), "")
+    for _, _, names in reversed(frames):
+        group, name = names.get("self"), names.get("attribute", names.get("key"))
+        if isinstance(group, ConfigDict) and isinstance(name, str):
+            if name not in group:
+                return f"{path}{line}: the config has no field {name!r} there{did_you_mean(name, group)}"
+            return f"{path}{line}: the field {name!r} holds {group[name]!r}: {str(error).splitlines()[0]}"
+    return ""
 
 
 def _override(config: ConfigDict, field: str, text: str) -> None:

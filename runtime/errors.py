@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import errno
+import os
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -30,10 +31,15 @@ def clear_errors() -> Iterator[None]:
     """Ends the program with one sentence on standard error instead of a traceback.
 
     Exit status 2 for a `ConfigError` (the command or the config is wrong), 1 for a `RunError` (the run failed) and for
-    a full disk. Every other exception is a defect of the program and keeps its traceback.
+    a full disk. A reader that has seen enough, such as `head`, ends the program quietly. Every other exception is a
+    defect of the program and keeps its traceback.
     """
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What Python still holds back would fail once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ConfigError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None

@@ -109,7 +109,8 @@ def run_sweep(
     Args:
         config: a config with a sweep.
         workdir: the sweep's folder; each run gets a folder in it.
-        train_together: function of a module, (configs, folders) -> a dict with 'finished' for each.
+        train_together: function of a module, (configs, folders) -> a dict for each: 'finished', whether it came to its
+            end, 'failed', the reason where it failed alone, and 'note', what is to be said of it.
         program: config -> a text, equal for configs that may be given to `train_together` at once.
         execute: from `executors.make_executor`.
         published_best: kept in `sweep.json` for the table.
@@ -171,7 +172,14 @@ def run_group(train_together: Callable, configs: list[dict], folders: list[str])
             for path in folders:
                 write_text(Path(path) / "error.txt", traceback.format_exc())
         return [{"state": FAILED, "reason": f"{type(error).__name__}: {error} (see error.txt)"} for _ in configs]
-    return [{"state": FINISHED if done["finished"] else STOPPED, "reason": done.get("note", "")} for done in results]
+    return [_state_of(done) for done in results]
+
+
+def _state_of(done: Mapping[str, Any]) -> dict[str, Any]:
+    """State and reason of a run, from what `train_together` returned for it."""
+    if "failed" in done:
+        return {"state": FAILED, "reason": done["failed"]}
+    return {"state": FINISHED if done["finished"] else STOPPED, "reason": done.get("note", "")}
 
 
 def read_sweep(workdir: str | os.PathLike) -> dict[str, Any]:

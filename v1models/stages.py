@@ -34,3 +34,10 @@ def describe(config):
     from v1models.describe import describe as run
 
     return run(config)
+
+
+def idle(config, stages):
+    """The fields that do nothing, see `runtime.idle`."""
+    from v1models.idle import idle_fields as run
+
+    return run(config, stages)

@@ -35,6 +35,7 @@ def get_config(preset: str = str(SEEDS)) -> ConfigDict:
     if not (preset.isdigit() and 1 <= int(preset) <= SEEDS):
         raise ConfigError(f"the study has {SEEDS} seeds; {preset!r} is no number of them from 1 to {SEEDS}")
     config = small_field()
+    config.sweep.together = 1  # or the seeds of a cell, which differ in numbers only, would come first
     config.sweep.runs = tuple(
         (f"{data}_{contrast}_{network}_{seed}", cell(data, contrast, network, seed))
         for seed in range(int(preset))

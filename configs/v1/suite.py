@@ -124,6 +124,10 @@ def base() -> ConfigDict:
     config.sweep.runs = ()  # ((name, ((field, value), …)), …): one run each, crossed with the grid
     config.sweep.published_best = ()  # percentiles of the best run, where only those were published
     config.sweep.together = 16  # runs that differ in numbers only and train in one program, at most
+    # A field that is not there is an error where a config sets it; experiments add layers.
+    config.lock()
+    config.model.unlock()
+    config.alternatives.unlock()
     return config
 
 

@@ -97,8 +97,9 @@ def build_update(options: Options):
             # M^(1/2) = K^(-1/2) shapes white noise into momenta of covariance K⁻¹.
             root = None if matrix is None else matrix_function(matrix, lambda values: values**-0.5)
             geometry = {"inverse_mass": matrix, "bounds": walls[i], "boundary": options.boundary}
-            decay = math.exp(-own.friction)
-            spread = jnp.sqrt(own.temperature * -math.expm1(-2 * own.friction))
+            library = jnp if isinstance(own.friction, jax.Array) else math
+            decay = library.exp(-own.friction)
+            spread = jnp.sqrt(own.temperature * -library.expm1(-2 * own.friction))
             momentum = kick(momenta[i], force, own.step_size)
             layer, momentum = drift(layers[i], momentum, 0.5 * own.step_size, **geometry)
             momentum = decay * momentum + spread.astype(momentum.dtype) * couple(root, normal)

@@ -85,7 +85,10 @@ def test_a_checkpoint_of_the_original_becomes_a_run(source, tmp_path):
     folder = import_weights(config, tmp_path / "run")
     assert all(equal(stored(source)[part], stored(folder)[part]) for part in ("variables", "initializer"))
     about = json.loads((folder / "started_from.json").read_text())
-    assert about["differences"] == ["config.train.lr is 0.001, the checkpoint was made with [0.0005] (--lr=[0.0005])"]
+    assert about["updates"] == 47500 and "has 47500 updates behind it" in about["differences"][0]
+    assert about["differences"][1:] == [
+        "config.train.lr is 0.001, the checkpoint was made with [0.0005] (--lr=[0.0005])"
+    ]
     assert about["flags"] == {"lr": [5e-4], "activation": "tanh", "use_cuda": True}
     assert about["flags_without_a_field"] == ["use_cuda"] and len(about["sha256"]) == 64
     # It is a run folder like any other: a second import leaves it alone, and later stages need not name the file.
@@ -94,7 +97,12 @@ def test_a_checkpoint_of_the_original_becomes_a_run(source, tmp_path):
     np.testing.assert_allclose(
         nrf.load(folder).respond(images, seed=0, steps=3)[0], nrf.load(source).respond(images, seed=0, steps=3)[0]
     )
-    assert read_trained(tiny_config(), folder).updates == 0
+    assert read_trained(tiny_config(), folder).updates == 47500
+    # The learning rate is that of this update, the memory of the optimizer empty.
+    leaves = jax.tree.leaves(read_tree(folder / "checkpoints")["optimizer"])
+    assert {int(leaf) for leaf in leaves if np.ndim(leaf) == 0} == {0, 47500}
+    with pytest.raises(ConfigError, match="47500 updates behind it and config.train.updates is 12; set it to more"):
+        train(config, tmp_path / "other")
 
 
 @pytest.mark.slow

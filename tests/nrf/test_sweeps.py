@@ -54,7 +54,7 @@ def test_runs_and_seeds_side_by_side(swept):
 @pytest.mark.parametrize("executor", ["local", "dask"])
 def test_a_sweep_from_the_command_line(executor, tmp_path):
     command = [sys.executable, "launch.py", "--config=tests/nrf/tiny.py", f"--workdir={tmp_path}", f"--config.{GRID}"]
-    short = ["--config.train.updates=2", "--config.log.images_every=2", f"--executor={executor}"]
+    short = ["--config.train.updates=2", f"--executor={executor}"]
     environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     done = subprocess.run([*command, *short], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

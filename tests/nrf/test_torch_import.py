@@ -219,12 +219,12 @@ def test_checkpoints_are_found_by_their_content(write, tmp_path):
             "args": namespace(lr=5e-4, max_sq_sigma=[1e-4] * 4, architecture="example", use_cuda=True),
         },
     )
-    tables, flags = read_checkpoint(path)
+    tables, flags, _ = read_checkpoint(path)
     assert set(tables) == {"model", "initializer"}
     assert flags == {"lr": 5e-4, "max_sq_sigma": [1e-4] * 4, "architecture": "example", "use_cuda": True}
     assert_same(energy_variables(ARCHITECTURE, tables["model"]), model_variables())
     assert_same(initializer_variables(tables["initializer"]), guide_variables())
-    tables, flags = read_checkpoint(write(tmp_path / "bare.pt", {k: np.asarray(v) for k, v in model.items()}))
+    tables, flags, _ = read_checkpoint(write(tmp_path / "bare.pt", {k: np.asarray(v) for k, v in model.items()}))
     assert set(tables) == {"model"} and flags == {}
 
 

@@ -1,0 +1,292 @@
+"""Several trainings in one program: runs whose configs differ in numbers only, side by side under `vmap`.
+
+`train_together(configs, folders)` gives every run what `training.train` gives it: its own folder, numbers, pictures and
+checkpoints, from which it goes on alone as well.  Runs do not feel each other: one that diverges stops with its
+sentence, and one that is behind (a kill may fall between two checkpoints) is waited for.
+
+`program(config)` is equal for configs that may train together.  They may differ in the fields of `NUMBERS` and of
+`OUTSIDE`; any other field shapes the program itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from nrf import monitor
+from nrf.from_config import build_trainer, read_sampler
+from nrf.training import (
+    Outcome,
+    Run,
+    check_health,
+    check_length,
+    draw_batch,
+    open_checkpoints,
+    prepare_run,
+    restore_or_create,
+    train,
+    write_down,
+)
+from nrf.update import Trainer, TrainState
+from runtime.checkpoint import Checkpoints
+from runtime.config import flatten
+from runtime.interrupt import stop_on_signal
+from runtime.metrics import MetricsWriter, NonFiniteError, Progress
+
+# Numbers that enter the compiled update as they are, with the value at which the program is another one, if any.
+NUMBERS = {
+    "initializer.lr": None,
+    "negative.renewed": None,
+    "train.lr": None,
+    "train.lr_final": None,
+    "train.latent_lr": 1.0,
+    "train.average": 0.0,
+    "train.l2": None,
+    "train.energy_unit": None,
+    "sampler.underdamped.step_size": None,
+    "sampler.underdamped.friction": None,
+    "sampler.underdamped.temperature": None,
+    "sampler.langevin.step_size": None,
+    "sampler.langevin.temperature": None,
+    "sampler.sghmc.step_size": None,
+    "sampler.sghmc.temperature": None,
+}
+# Numbers that are used before and after it.
+OUTSIDE = ("seed", "data.noise", "train.max_energy")
+MEMORY = 0.8  # of the device's, that a program may take
+
+
+class Member(NamedTuple):
+    """One of the runs."""
+
+    run: Run
+    checkpoints: Checkpoints
+    evaluate: Callable
+
+
+def program(config: ConfigDict) -> str:
+    """A text that is equal for configs whose runs one compiled program can train side by side."""
+    fields = {
+        name: "a number" if name in OUTSIDE or _is_number(name, value) else value
+        for name, value in flatten(config).items()
+    }
+    return json.dumps(fields, sort_keys=True, default=str)
+
+
+def train_together(configs: Sequence[ConfigDict], folders: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
+    """Train runs whose `program` is the same; where there are several devices, one after another over all of them.
+
+    Args:
+        configs: of the runs.
+        folders: theirs.
+
+    Returns:
+        For each {'finished': whether it came to its last update}, with 'failed' and the reason if it diverged.
+
+    Raises:
+        ConfigError: a config that cannot work, or another one than the run in its folder was begun with.
+    """
+    folders = [pathlib.Path(folder) for folder in folders]
+    if len(configs) == 1 or jax.device_count() > 1:
+        return _one_after_another(configs, folders)
+    runs = _prepare(configs, folders)
+    with contextlib.ExitStack() as stack:
+        checkpoints = [stack.enter_context(open_checkpoints(run.config, run.folder)) for run in runs]
+        begun = [bool(saved.steps()) for saved in checkpoints]
+        states, done = zip(*map(restore_or_create, runs, checkpoints), strict=True)
+        for run, saved, step in zip(runs, checkpoints, done, strict=True):
+            check_length(run, saved, step)
+        updates = configs[0].train.updates
+        unfinished = [index for index, step in enumerate(done) if step < updates]
+        if unfinished and not any(begun[index] for index in unfinished):
+            # Those that are finished need not be computed beside new ones.  Where some were begun, the program stays
+            # the one they were begun with, so that they go on bit for bit.
+            chosen = unfinished
+        else:
+            chosen = list(range(len(runs)))
+        found: list[dict[str, Any]] = [{"finished": True} for _ in runs]
+        if unfinished:
+            numbers = varied_numbers([configs[index] for index in chosen])
+            evaluate = jax.jit(lambda own, state, images: trainer_with(runs[0], own).evaluate(state, images))
+            members = [
+                Member(runs[index], checkpoints[index], functools.partial(evaluate, _pick(numbers, i)))
+                for i, index in enumerate(chosen)
+            ]
+            update = compile_update(members[0].run, [states[index] for index in chosen], numbers)
+            if update is None:
+                stack.close()
+                return _halves(configs, folders)
+            results = _loop(members, update, numbers, [states[i] for i in chosen], [done[i] for i in chosen])
+            for index, result in zip(chosen, results, strict=True):
+                found[index] = result
+    return found
+
+
+def varied_numbers(configs: Sequence[ConfigDict]) -> dict[str, jax.Array]:
+    """The numbers of `NUMBERS` in which some configs differ: arrays (configs,) by field."""
+    tables = [flatten(config) for config in configs]
+    return {
+        name: jnp.asarray([table[name] for table in tables], jnp.float32)
+        for name in NUMBERS
+        if name in tables[0] and len({table[name] for table in tables}) > 1
+    }
+
+
+def with_numbers(config: ConfigDict, numbers: dict[str, Any]) -> ConfigDict:
+    """A config with other values, which may be arrays that a program is yet to be given, in some fields."""
+    fields = config.to_dict()
+    for name, value in numbers.items():
+        *groups, field = name.split(".")
+        functools.reduce(lambda group, part: group[part], groups, fields)[field] = value
+    return ConfigDict(fields)
+
+
+def trainer_with(run: Run, numbers: dict[str, Any]) -> Trainer:
+    """The trainer of a run with other numbers."""
+    return build_trainer(with_numbers(run.config, numbers), len(run.images.train)) if numbers else run.trainer
+
+
+def make_update(run: Run) -> Callable:
+    """Build update(numbers, states, images, active) -> (states, metrics, samples), all with one row a run.
+
+    numbers: arrays (I,) by field, as `varied_numbers` gives them; states: of `TrainState`, stacked; images:
+    (I, B, H, W, C); active: (I,), whether a run takes the update.  One that does not keeps its state.
+    """
+
+    def one(numbers, state, images, active):
+        new, metrics, samples = trainer_with(run, numbers).update(state, images)
+        kept = jax.tree.map(lambda after, before: jnp.where(active, after, before), new, state)
+        return kept, metrics, samples
+
+    return jax.vmap(one)
+
+
+def compile_update(run: Run, states: Sequence[TrainState], numbers: dict[str, jax.Array]) -> Callable | None:
+    """The update of several runs as a program; None where the device has not the memory for it."""
+    shapes = jax.eval_shape(stack_states, states)
+    images = jax.ShapeDtypeStruct((len(states), run.config.train.batch, *run.images.train.shape[1:]), jnp.float32)
+    active = jax.ShapeDtypeStruct((len(states),), bool)
+    compiled = jax.jit(make_update(run), donate_argnums=1).lower(numbers, shapes, images, active).compile()
+    return None if len(states) > 1 and needed_bytes(compiled) > MEMORY * device_bytes() else compiled
+
+
+def needed_bytes(compiled: Any) -> int:
+    """Memory that a compiled program takes, its arguments and results among it."""
+    use = compiled.memory_analysis()
+    parts = (use.argument_size_in_bytes, use.output_size_in_bytes, use.temp_size_in_bytes)
+    return sum(parts) - use.alias_size_in_bytes
+
+
+def device_bytes() -> int:
+    """Memory of the device: the accelerator's own, else the computer's."""
+    own = jax.devices()[0].memory_stats() or {}
+    return own.get("bytes_limit") or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def stack_states(states: Sequence[Any]) -> Any:
+    """Trees of the same structure as one, every leaf with one row a tree."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+
+def _loop(members, update, numbers, states, done) -> list[dict[str, Any]]:
+    """Take updates until every member is at its last one; the result of each, as `train_together` returns them."""
+    runs, done, updates = [member.run for member in members], list(done), members[0].run.config.train.updates
+    state, written, failed = jax.jit(stack_states)(states), [{} for _ in members], {}
+    batches = [draw_batch(run, step) for run, step in zip(runs, done, strict=True)]
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(MetricsWriter(run.folder, step)) for run, step in zip(runs, done, strict=True)]
+        stop = stack.enter_context(stop_on_signal())
+        label = f"training {len(members)} runs"
+        progress = stack.enter_context(Progress(updates, min(done), label))
+        while going := [i for i, step in enumerate(done) if step < updates and i not in failed]:
+            # Those that are behind go first, and all go together from there.
+            before = min(done[i] for i in going)
+            turn = [i for i in going if done[i] == before]
+            for i in turn:
+                batches[i] = draw_batch(runs[i], before)
+            active = np.isin(np.arange(len(members)), turn)
+            state, metrics, samples = update(numbers, state, jnp.asarray(np.stack(batches), jnp.float32), active)
+            metrics, step = jax.device_get(metrics), before + 1
+            ends = step == updates or stop.requested
+            for i in turn:
+                own = {name: values[i] for name, values in metrics.items()}
+                try:
+                    check_health(runs[i].config, step, own, members[i].checkpoints)
+                except NonFiniteError as error:
+                    failed[i] = str(error)
+                    continue
+                done[i] = step
+                outcome = Outcome(step, own, functools.partial(_pick, state, i), functools.partial(_pick, samples, i))
+                written[i] = write_down(
+                    runs[i], outcome, written[i], writers[i], members[i].checkpoints, members[i].evaluate, ends
+                )
+            gaps = [float(metrics["energy/gap"][i]) for i in turn]
+            progress.update(step, f"gap {min(gaps):+.4f} to {max(gaps):+.4f}")
+            if stop.requested:
+                break
+    if stop.requested and min(done) < updates:
+        print(f"stopped after update {min(done)}; the same command goes on from there")
+    return [
+        {"finished": False, "failed": failed[i]} if i in failed else {"finished": step >= updates}
+        for i, step in enumerate(done)
+    ]
+
+
+def _prepare(configs, folders):
+    """The runs; images that are the same for several are held once, and one program runs the long chains of all."""
+    runs, numbers = [], varied_numbers(configs)
+    for config, folder in zip(configs, folders, strict=True):
+        run = prepare_run(config, folder)
+        for other in runs:
+            if all(np.array_equal(*pair) for pair in zip(run.images[:2], other.images[:2], strict=True)):
+                run = run._replace(images=other.images)
+        runs.append(run)
+    first = runs[0]
+
+    def long_chains(numbers, *arguments):
+        sampler = read_sampler(with_numbers(first.config, numbers), first.trainer.model, False)
+        chains = first.chains._replace(sampler=sampler)
+        return monitor.make_program(chains, monitor.stride_of(first.config.monitor.steps))(*arguments)
+
+    shared = jax.jit(long_chains)
+    return [run._replace(program=functools.partial(shared, _pick(numbers, i))) for i, run in enumerate(runs)]
+
+
+def _pick(tree: Any, index: int) -> Any:
+    """One row of every leaf."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def _halves(configs, folders):
+    """Train one half of the runs, then the other; where the first was asked to stop, the other waits."""
+    middle = len(configs) // 2
+    first = train_together(configs[:middle], folders[:middle])
+    if not all(result["finished"] or "failed" in result for result in first):
+        return [*first, *({"finished": False} for _ in configs[middle:])]
+    return [*first, *train_together(configs[middle:], folders[middle:])]
+
+
+def _one_after_another(configs, folders):
+    results = []
+    for config, folder in zip(configs, folders, strict=True):
+        train(config, folder)
+        with open_checkpoints(config, folder) as checkpoints:
+            results.append({"finished": max(checkpoints.steps(), default=0) >= config.train.updates})
+    return results
+
+
+def _is_number(name, value):
+    # A tuple has a number for each layer: those stay part of the program.
+    return (
+        name in NUMBERS and isinstance(value, int | float) and not isinstance(value, bool) and value != NUMBERS[name]
+    )
