@@ -60,7 +60,8 @@ def _training(idle, config, stages):
     idle.unless(stops, "no config.positive.stop_threshold is set", "positive.stop_window", "positive.stop_after")
     start = f"config.negative.start is '{negative.start}'"
     idle.unless(negative.start == "buffer", start, "negative.buffer_size", "negative.buffer_fraction")
-    idle.unless(negative.start == "persistent", start, "negative.chains", "negative.renewed")
+    idle.unless(negative.start == "persistent", start, "negative.chains", "negative.renewed", "negative.from_data")
+    idle.unless(negative.renewed, "config.negative.renewed is 0: no chain starts afresh", "negative.from_data")
     idle.unless(
         negative.growth != 1.0, "config.negative.growth is 1: the phase keeps its length",
         *(f"negative.{field}" for field in GROWTH),

@@ -259,7 +259,13 @@ def _prepare(configs, folders):
         return monitor.make_program(chains, monitor.stride_of(first.config.monitor.steps))(*arguments)
 
     shared = jax.jit(long_chains)
-    return [run._replace(program=functools.partial(shared, _pick(numbers, i))) for i, run in enumerate(runs)]
+    alike = not any(name.startswith("sampler.") for name in numbers)
+    return [
+        run._replace(
+            program=functools.partial(shared, _pick(numbers, i)), curvature=(first if alike else run).curvature
+        )
+        for i, run in enumerate(runs)
+    ]
 
 
 def _pick(tree: Any, index: int) -> Any:

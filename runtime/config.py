@@ -117,8 +117,7 @@ def split_flags(arguments: Sequence[str]) -> tuple[str | None, list[str], list[s
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns {'group.field': value} over all fields of a nested config, in the config's order."""
-    # To list the fields is not to read them.
-    config = config._config if isinstance(config, ReadRecorder) else config
+    config = _unrecorded(config)
     fields = config.to_dict() if isinstance(config, ConfigDict) else config
     return {prefix + name: value for name, value in flatten_dict(fields, sep=".").items()}
 
@@ -126,7 +125,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def save_config(config: ConfigDict, workdir: str | os.PathLike) -> Path:
     """Writes the config, the packages' versions and the git revision to `workdir/config.json`; returns its path."""
     path = Path(workdir) / CONFIG_FILE
-    record = {"config": config.to_dict(), "versions": _versions(), "revision": _revision()}
+    record = {"config": _unrecorded(config).to_dict(), "versions": _versions(), "revision": _revision()}
     write_json(path, record, indent=2)
     return path
 
@@ -161,7 +160,7 @@ def check_same(
         may_change: fields, or whole groups, that may differ, such as ('train.num_steps', 'log').
         added: fields that the configs of earlier versions lack, with the values that stand for what was done then.
     """
-    before, now = {**(added or {}), **flatten(read_config(workdir))}, flatten(_freeze(config.to_dict()))
+    before, now = {**(added or {}), **flatten(read_config(workdir))}, flatten(_freeze(_unrecorded(config).to_dict()))
     allowed = tuple(may_change)
     changes = [
         f"{field} was {before[field]!r} and is {now[field]!r}"
@@ -234,6 +233,11 @@ class ReadRecorder:
     def unread(self) -> list[str]:
         """Returns the fields, in dotted form, that nothing has read."""
         return [field for field in flatten(self._config, self._prefix) if field not in self._read]
+
+
+def _unrecorded(config):
+    """The config behind a recorder: to write the fields down, or to list them, is not to read them."""
+    return config._config if isinstance(config, ReadRecorder) else config
 
 
 def _split_spec(spec: str) -> tuple[Path, str]:

@@ -30,8 +30,8 @@ def _data(idle, config):
     recorded = data.dir is not None
     idle.unless(not recorded, "config.data.dir names a recording", "data.simulated")
     idle.unless(not recorded or data.source == "regions", "config.data.dir names a recording", "data.source")
-    split = data.inner_split or config.stopping.enabled
-    reason = "no rows are set aside (config.data.inner_split is 0 and config.stopping.enabled False)"
+    split = data.inner_split or data.test or config.stopping.enabled
+    reason = "no rows are set aside (config.data.inner_split and test are 0 and config.stopping.enabled is False)"
     idle.unless(split, reason, "data.split_seed")
     fields = ("member", "noise", "scored", "minimum", "seed")
     idle.unless(data.teacher.run, "no config.data.teacher.run is set", *(f"data.teacher.{field}" for field in fields))

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from nrf.from_config import make_trainer
-from runtime.config import ConfigError, load_config
+from runtime.config import load_config
+from runtime.errors import ConfigError
 
 # Where a value says nothing of what else may stand there.
 OPTIONAL = {

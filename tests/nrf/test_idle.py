@@ -8,7 +8,8 @@ import pytest
 
 from nrf.from_config import make_trainer
 from nrf.idle import idle_fields, idle_known
-from runtime.config import ConfigError, ReadRecorder, flatten, load_config, save_config
+from runtime.config import ReadRecorder, flatten, load_config, save_config
+from runtime.errors import ConfigError
 from runtime.idle import check_used
 from tests.nrf.idle_fields import another, program
 

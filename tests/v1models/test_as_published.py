@@ -50,9 +50,7 @@ FITS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", ["bl3", "bl4", "exp_2_1_2", "exp_2_2_2", pytest.param("exp_2_2_5", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", FITS)
 def test_a_config_trains_to_the_weights_and_costs_of_ndn3(name, shared, tmp_path):
     reference, sizes = FITS[name]
     with np.load(shared / "reference" / "ndn3" / f"{reference}.npz") as file:

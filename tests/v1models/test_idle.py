@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from runtime.config import ConfigError, flatten, load_config
+from runtime.config import flatten, load_config
+from runtime.errors import ConfigError
 from runtime.idle import check_used
 from v1models.experiment import first_members, read_experiment
 from v1models.idle import idle_fields
@@ -23,6 +24,7 @@ TEXTS = {
     "data.simulated.kind": "energy", "data.simulated.noise": "gamma", "data.inputs": "unit_deviation",
     "data.responses": "unit_deviation", "optimization.noise": "gaussian", "model.layer0.activation": "relu",
     "model.layer0.bias_initializer": "normal", "model.layer0.weight_initializer": "zeros", "data.inner_split": "0.3",
+    "data.test": "0.3",
     "model.layer0.normalization": "unit", "model.layer0.dropout": "0.5", "model.layer0.penalties.l2": "0.5",
     "stopping.monitor": "correlation", "data.dir": None, "data.source": None, "data.teacher.run": None,
     "model.layer0.kind": None, "model.use": None, "optimization.schedule": None, "model.layer0.inhibitory": "2",
