@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from runtime.config import load_config, save_config
 from runtime.metrics import MetricsWriter
 from runtime.sweeps import FAILED, FINISHED, _write, expand
 from tests.conftest import REPOSITORY
+from tests.nrf.test_training import leaves, rows
 
 GRID = "sweep.grid=(('train.lr',(1e-3,2e-3)),('seed',(0,1)))"
 
@@ -67,3 +70,28 @@ def test_a_sweep_from_the_command_line(executor, tmp_path):
     assert again.returncode == 0, again.stderr
     pictures = {path.parent.parent.name for path in tmp_path.rglob("visualise_standard.png")}
     assert pictures == set(table.index)
+
+
+@pytest.mark.slow
+def test_a_sweep_in_one_program_that_was_killed_goes_on_bit_for_bit(tmp_path):
+    """Both runs, cut off with kill -9 once each has a checkpoint, end where an undisturbed sweep ends."""
+    command = [sys.executable, "launch.py", "--config=tests/nrf/tiny.py:small", "--config.train.updates=12",
+               "--config.log.checkpoint_every=1", "--config.sweep.grid=(('seed',(0,1)),)"]  # fmt: skip
+    for name, kills in (("whole", 0), ("cut", 1)):
+        folder = tmp_path / name
+        while True:
+            run = subprocess.Popen([*command, f"--workdir={folder}"], cwd=REPOSITORY, env=os.environ)
+            while run.poll() is None:
+                begun = [list((folder / f"seed={seed}" / "checkpoints").glob("step_*")) for seed in (0, 1)]
+                if kills and all(begun):
+                    run.kill()
+                    kills -= 1
+                time.sleep(0.01)
+            if run.returncode == 0:
+                break
+            assert run.returncode == -signal.SIGKILL
+    for seed in (0, 1):
+        expected, found = (leaves(tmp_path / name / f"seed={seed}", 12) for name in ("whole", "cut"))
+        for leaf, array in expected.items():
+            np.testing.assert_array_equal(found[leaf], array, err_msg=leaf)
+        assert rows(tmp_path / "cut" / f"seed={seed}") == rows(tmp_path / "whole" / f"seed={seed}")

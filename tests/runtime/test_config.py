@@ -319,3 +319,16 @@ def test_a_refused_value_leaves_the_field_as_it_was():
         with pytest.raises(ConfigError):
             config.field = bad
         assert config.field == before
+
+
+def test_a_reader_that_has_seen_enough_ends_a_program_quietly(tmp_path):
+    lines = "for _ in range(20000):\n        print('a line that nobody reads')"
+    program = f"from runtime.errors import clear_errors\nwith clear_errors():\n    {lines}"
+    with (tmp_path / "errors").open("w") as errors:
+        source = subprocess.Popen(
+            [sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=errors
+        )
+        assert source.stdout.readline() == b"a line that nobody reads\n"
+        source.stdout.close()
+        assert source.wait(timeout=60) == 0
+    assert (tmp_path / "errors").read_text() == ""

@@ -151,3 +151,28 @@ def test_a_config_of_ones_own_with_earlier_names_is_told_the_new_ones(line, sent
         load_config(str(path))
     with pytest.raises(ConfigError, match="did you mean 'optimization'"):
         load_config(str(REPOSITORY / "configs/v1/bl4.py"), ["optimisation.learning_rate=0.1"])
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("config.optimisation.learning_rate = 0.1", r"line 6: the config has no field 'optimisation' there \(did"),
+        ("config.optimisation = 3", r"no field 'optimisation' there \(did you mean 'optimization'"),
+        ("config.data.noises = 3", r"line 6: the config has no field 'noises' there"),
+        ("config.model.layer0.bias_initialiser = 'ones'", r"line 6: .*did you mean 'bias_initializer'"),
+        ("config.fit.update({'epoch': 3})", r"line 6: the config has no field 'epoch' there \(did you mean 'epochs'"),
+        ("config.fit.epochs = 'many'", r"line 6: the field 'epochs' holds 5000"),
+    ],
+)
+def test_a_field_that_a_config_file_gets_wrong_is_named_with_its_line(line, sentence, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from configs.v1.suite import base, dense, set_layers\n\n\ndef get_config():\n"
+        f"    config = base(); set_layers(config, dense(fraction=1.0))\n    {line}\n    return config\n"
+    )
+    with pytest.raises(ConfigError, match=sentence) as error:
+        load_config(str(path))
+    assert "\n" not in str(error.value)
+    path.write_text("def get_config():\n    return {}.nothing\n")
+    with pytest.raises(AttributeError, match="nothing"):
+        load_config(str(path))
