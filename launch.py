@@ -57,7 +57,7 @@ DEFAULT_STAGES = {
     "figures": ["report"],
 }
 # Stages that take a sweep as a whole; the others take its runs one by one.
-WHOLE = ("train", "report", "study")
+WHOLE = ("import", "train", "report", "study")
 DESCRIPTIONS = {"nrf": nrf_stages.describe, "v1models": v1_stages.describe}
 # Which fields do nothing, given a config and the stages.
 IDLE = {"nrf": nrf_stages.idle, "known": nrf_stages.idle_known, "v1models": v1_stages.idle}

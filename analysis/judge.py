@@ -37,6 +37,7 @@ from runtime.errors import ConfigError, clear_errors, did_you_mean
 NEEDED = ("signals", "onset", "offset", "sample_ms", "contrast")
 OPTIONAL = ("momentum", "angle", "place")
 LEAST_TRIALS, LEAST_BLANK, LEAST_STIMULUS, LEAST_GROUP = 8, 16, 48, 4
+LEAST_SIZE, MOST_SIZE = 1e-60, 1e60  # of the largest value: fourth powers of what is beyond are no numbers
 
 
 def read_trials(path: str | pathlib.Path) -> Trials:
@@ -60,7 +61,8 @@ def read_trials(path: str | pathlib.Path) -> Trials:
     except ConfigError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path} cannot be read as an .npz of plain arrays: {error}") from None
+        why = getattr(error, "strerror", None) or "it is another kind of file, or holds objects"
+        raise ConfigError(f"{path} cannot be read as an .npz of plain arrays: {why}") from None
     try:
         return trials_from_arrays(arrays)
     except ConfigError as error:
@@ -74,7 +76,7 @@ def trials_from_arrays(arrays: Mapping[str, np.ndarray]) -> Trials:
             raise ConfigError(
                 f"the array '{name}' is missing{did_you_mean(name, arrays)}; needed are {_listed(NEEDED)}"
             )
-    signals = _numbers(arrays, "signals")
+    signals = _numbers(arrays, "signals").astype(np.float64)
     if signals.ndim == 2:
         signals = signals[:, :, None]
     if signals.ndim != 3 or 0 in signals.shape:
@@ -99,8 +101,9 @@ def trials_from_arrays(arrays: Mapping[str, np.ndarray]) -> Trials:
     sample_ms = float(_scalar(arrays, "sample_ms"))
     if sample_ms <= 0:
         raise ConfigError(f"sample_ms is {sample_ms:g}; it must be above 0")
-    # Contrasts that differ by rounding alone are the same.
-    contrast = np.round(contrast, 6)
+    # Contrasts that differ by rounding alone are the same, in whatever unit.
+    largest = contrast.max() or 1.0
+    contrast = np.round(contrast / largest, 6) * largest
     levels, each = np.unique(contrast[contrast > 0], return_counts=True)
     if levels.size < 2:
         shown = f"only contrast {levels[0]:g}" if levels.size else "no contrast"
@@ -115,9 +118,15 @@ def trials_from_arrays(arrays: Mapping[str, np.ndarray]) -> Trials:
     varies = np.ptp(signals, axis=(0, 1)) > 0
     if not varies.any():
         raise ConfigError("signals is constant in every channel")
+    if not LEAST_SIZE < np.abs(signals).max() < MOST_SIZE:
+        raise ConfigError(
+            f"signals are as large as {np.abs(signals).max():.2g}; give them in a unit in which they are about 1"
+        )
+    if all(np.ptp(signals[contrast == level], axis=0).max() == 0 for level in levels):
+        raise ConfigError("all trials of a contrast are equal; each must be a recording of its own, not a copy")
     momentum = _momentum(arrays, signals.shape)
     # A large offset must not cost precision, nor a dead channel a check.
-    signals = signals[:, :, varies].astype(np.float64)
+    signals = signals[:, :, varies]
     signals -= signals.mean(axis=(0, 1))
     momentum = None if momentum is None else momentum[:, :, varies]
     return Trials(signals, onset, offset, contrast, sample_ms, _groups(arrays, contrast, varies.size), momentum)
@@ -158,6 +167,8 @@ def _numbers(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
         raise ConfigError(f"{name} holds {values.dtype}; it must hold real numbers")
     if not np.isfinite(values).all():
         missing = int(np.sum(~np.isfinite(values)))
+        if values.size == 1:
+            raise ConfigError(f"{name} is {values.item()}; it must be a number")
         raise ConfigError(f"{name} holds {missing} values that are NaN or infinite; leave those trials out")
     return values
 

@@ -10,11 +10,16 @@ from runtime.errors import RunError
 from runtime.sweeps import is_sweep, train_sweep
 
 
-def import_(config, workdir, flags) -> None:
-    """Make a run folder of a model that was trained elsewhere."""
+def import_(config, workdir, flags) -> bool:
+    """Make a run folder of a model that was trained elsewhere, or those of a sweep; returns whether all were made."""
+    from nrf import together
     from nrf.training import import_weights as run
 
-    print(f"imported into {run(config, workdir)}")
+    if not is_sweep(config):
+        print(f"imported into {run(config, workdir)}")
+        return True
+    members = together.import_together
+    return train_sweep(config, workdir, members, together.program, flags.executor, flags.executor_options)
 
 
 def train(config, workdir, flags) -> bool:

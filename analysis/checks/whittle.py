@@ -58,8 +58,9 @@ def periodograms(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def band_of(power: np.ndarray, frequencies: np.ndarray) -> slice:
     """The band in which a mean periodogram (frequencies,) is fitted."""
-    below = np.cumsum(power) / np.sum(power)
-    highest = BAND_FACTOR * frequencies[np.searchsorted(below, BAND_SHARE)]
+    # A signal that holds still has no power, and its band is the whole.
+    last = np.searchsorted(np.cumsum(power), BAND_SHARE * np.sum(power)) if np.any(power) else -1
+    highest = BAND_FACTOR * frequencies[last]
     return slice(0, max(LEAST_BINS, int(np.searchsorted(frequencies, highest, side="right"))))
 
 

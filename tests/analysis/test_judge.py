@@ -72,6 +72,21 @@ def test_one_channel_and_two_contrasts_leave_some_checks_untested(tmp_path, caps
     assert all(found[name]["found"] is None and found[name]["reason"] for name in untested)
 
 
+def test_units_of_signals_and_contrasts_change_nothing(tmp_path, capsys, arrays):
+    plain = run(tmp_path, capsys, arrays)
+    other = run(
+        tmp_path, capsys, arrays | {"signals": 1e-9 * arrays["signals"] + 1e-6, "contrast": 1e-7 * arrays["contrast"]}
+    )
+    assert {name: row["verdict"] for name, row in plain.items()} == {
+        name: row["verdict"] for name, row in other.items()
+    }
+    # Spikes that are there or not, and a stimulus that holds a neuron still, are recordings too.
+    silent = np.where(np.arange(750)[:, None] < 300, arrays["signals"] > 1, False)
+    found = run(tmp_path, capsys, arrays | {"signals": silent})
+    assert found["resonance_rises"]["verdict"] != "present"
+
+
+NOISE = np.random.default_rng(3).standard_normal((1, 750, 2))
 WRONG = {
     "signals has shape (5,)": {"signals": np.zeros(5)},
     "contrast has shape (3,); signals holds 50 trials": {"contrast": np.ones(3)},
@@ -92,6 +107,10 @@ WRONG = {
     "momentum has shape (50, 750, 2); it must be that of signals": {"momentum": np.ones((50, 750, 2))},
     "angle has shape (7,); its first dimension must be the 50 trials": {"angle": np.ones(7)},
     "the array 'onset' is missing": {"onset": None},
+    "signals are as large as 1e+200; give them in a unit": {"signals": np.r_[np.full((49, 750, 2), 1e200), NOISE]},
+    "signals are as large as 1e-90; give them": {"signals": 1e-90 * np.sign(np.repeat(NOISE, 50, axis=0))},
+    "all trials of a contrast are equal": {"signals": np.repeat(NOISE, 50, axis=0)},
+    "sample_ms is nan; it must be a number": {"sample_ms": np.nan},
 }
 
 
