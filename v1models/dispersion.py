@@ -56,11 +56,12 @@ def held_out_mean(found: Moments) -> np.ndarray:
 
 def read_out_samples(
     features: np.ndarray, samples: np.ndarray, average: np.ndarray, made: Sequence[Fold], groups: np.ndarray
-) -> np.ndarray:
-    """Returns what linear read-outs of the mean responses make of single samples, (S, n, N).
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what linear read-outs of the mean responses make of single samples: (read (S, n, N), spread (K, n, N)).
 
-    Read-outs are ridge regressions from features to trial averages; each image's samples are read out by one that never
-    saw its group.
+    Read-outs are ridge regressions from features to trial averages, one a fold.  `read` are each image's samples read
+    out by the one that never saw its group, `spread` the variances over samples of all images under each of the K
+    read-outs: these differ in strength, so that only variances under the same one can be compared.
 
     Args:
         features: (n, …), posterior means.
@@ -71,11 +72,27 @@ def read_out_samples(
     """
     count, draws = len(features), len(samples)
     rows = np.concatenate([features.reshape(count, -1), samples.reshape(draws * count, -1)]).astype(np.float64)
-    found = np.empty((draws, count, average.shape[1]))
+    read, spread = np.empty((draws, count, average.shape[1])), []
     for fold in made:
-        test = (count * (1 + np.arange(draws))[:, None] + fold.test).ravel()
-        read, _ = ridge.fit_predict(rows, average, Fold(fold.train, fold.validation, test), groups)
-        found[:, fold.test] = read.reshape(draws, len(fold.test), -1)
+        every = np.arange(count, count * (1 + draws))
+        found, _ = ridge.fit_predict(rows, average, Fold(fold.train, fold.validation, every), groups)
+        found = found.reshape(draws, count, -1)
+        read[:, fold.test] = found[:, fold.test]
+        spread.append(relative(found.var(0, ddof=1), fold))
+    return read, np.stack(spread)
+
+
+def relative(part: np.ndarray, fold: Fold) -> np.ndarray:
+    """Returns part (n, N) over its mean over the images fitted on; 0 where that is 0."""
+    size = np.nanmean(part[np.concatenate([fold.train, fold.validation])], axis=0)
+    return part / np.where(size > 0, size, np.inf)
+
+
+def held_out(spread: np.ndarray, made: Sequence[Fold]) -> np.ndarray:
+    """Returns of (K, n, N), one for each fold, every image's under the fold that tests it, (n, N)."""
+    found = np.empty(spread.shape[1:])
+    for index, fold in enumerate(made):
+        found[fold.test] = spread[index, fold.test]
     return found
 
 
@@ -105,16 +122,22 @@ def fit_variance(target: Moments, mean: np.ndarray, parts: np.ndarray, rows: np.
     return found
 
 
-def predict_variance(target: Moments, mean: np.ndarray, parts: np.ndarray, made: Sequence[Fold]) -> np.ndarray:
-    """Returns V (n, N) of every image by coefficients fitted to the other folds; arguments as `fit_variance`."""
-    parts = np.asarray(parts, np.float64).reshape(-1, *mean.shape)
-    size = np.nanmean(parts, axis=1, keepdims=True) if len(parts) else parts
-    parts = parts / np.where(size > 0, size, 1)
+def predict_variance(
+    target: Moments, mean: np.ndarray, parts: Sequence[np.ndarray], made: Sequence[Fold]
+) -> np.ndarray:
+    """Returns V (n, N) of every image by coefficients fitted to the other folds.
+
+    Args:
+        target, mean: as in `fit_variance`.
+        parts: each (n, N), or (K, n, N) with one for each fold.
+        made: the K folds.
+    """
     found = np.full(mean.shape, np.nan)
-    for fold in made:
-        known = np.concatenate([fold.train, fold.validation])
-        coefficients = fit_variance(target, mean, parts, known)
-        found[fold.test] = mean[fold.test] + (coefficients[:, None] * parts[:, fold.test]).sum(0)
+    for index, fold in enumerate(made):
+        here = [relative(part[index] if part.ndim == 3 else part, fold) for part in parts]
+        here = np.stack(here) if here else np.empty((0, *mean.shape))
+        coefficients = fit_variance(target, mean, here, np.concatenate([fold.train, fold.validation]))
+        found[fold.test] = mean[fold.test] + (coefficients[:, None] * here[:, fold.test]).sum(0)
     return found
 
 
@@ -282,7 +305,7 @@ def variance_parts(mean: np.ndarray, spreads: Mapping[str, np.ndarray], seed: in
 
     Args:
         mean: m (n, N).
-        spreads: {name: F (n, N)}, variances over samples of each field's read-outs.
+        spreads: {name: F (K, n, N)}, variances over samples of each field's read-outs, one for each fold.
         seed: of the permutation of images in the controls `NAME, other images`.
     """
     order = np.random.default_rng(seed).permutation(len(mean))
@@ -292,6 +315,6 @@ def variance_parts(mean: np.ndarray, spreads: Mapping[str, np.ndarray], seed: in
         models |= {
             f"{name} alone": [spread],
             name: [*of_mean, spread],
-            f"{name}, other images": [*of_mean, spread[order]],
+            f"{name}, other images": [*of_mean, spread[..., order, :]],
         }
     return models

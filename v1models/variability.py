@@ -2,7 +2,7 @@
 
 `assess(config, workdir)` leaves in the run folder
 
-    read_out/NAME.npz   samples read out (S, n, N), and those of latents made independent; not made again if there
+    read_out/NAME.npz   samples read out, their variance, and samples of latents made independent; not made again
     variability.csv     three questions, one row a quantity and model, with intervals
     contrast.csv        Fano factors, measured and modelled, and the latents' own variance, at every contrast
     pairs.npz           measured and predicted noise correlations of every pair, for the figure
@@ -62,9 +62,9 @@ def assess(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
     read = read_out(fields, recording, made, folder / "read_out")
     keep = metrics.reliability(recording.trials) > config.scores.reliable
     judge = Judge(recording, keep, config.scores.resamples)
-    spreads = {name: samples.var(0, ddof=1) for name, (samples, _) in read.items()}
+    spreads = {name: found["spread"] for name, found in read.items()}
     halves = [half_variances(recording.trials, order, spreads, made) for order in ((0, 1), (1, 0))]
-    rows = variance_rows(judge, halves, spreads)
+    rows = variance_rows(judge, halves, read, made)
     found, pairs = correlation_rows(judge, read, halves)
     write_arrays(folder / "pairs.npz", pairs, compress=True)
     slopes, curves = contrast_rows(judge, halves, fields)
@@ -102,22 +102,26 @@ def independent(samples: np.ndarray, seed: int = 0) -> np.ndarray:
 
 def read_out(
     fields: Mapping[str, Any], recording: repeats.Repeats, made: list[repeats.Fold], folder: pathlib.Path
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Returns {name: (samples read out (S, n, N), those of independent latents)}, each written when made."""
+) -> dict[str, dict[str, np.ndarray]]:
+    """Returns what was read out of each field, written as soon as it is made.
+
+    Returns:
+        {name: {'samples': (S, n, N), 'independent': the same of independent latents, 'spread': (K, n, N), variances
+        over samples under each fold's read-out, relative to their mean over the images fitted on}}.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
     with Progress(len(fields), 0, "reading out samples") as progress:
         for done, (name, field) in enumerate(fields.items()):
             path = folder / f"{name}.npz"
             if not path.exists():
-                both = [
-                    dispersion.read_out_samples(field["features"], each, recording.average, made, recording.groups)
-                    for each in (field["samples"], independent(field["samples"]))
-                ]
-                arrays = dict(zip(("samples", "independent"), (one.astype(np.float32) for one in both), strict=True))
-                write_arrays(path, arrays, compress=True)
+                given = (recording.average, made, recording.groups)
+                samples, spread = dispersion.read_out_samples(field["features"], field["samples"], *given)
+                alone, _ = dispersion.read_out_samples(field["features"], independent(field["samples"]), *given)
+                arrays = {"samples": samples, "independent": alone, "spread": spread}
+                write_arrays(path, {key: value.astype(np.float32) for key, value in arrays.items()}, compress=True)
             with np.load(path) as file:
-                found[name] = (file["samples"].astype(np.float64), file["independent"].astype(np.float64))
+                found[name] = {key: file[key].astype(np.float64) for key in file.files}
             progress.update(done + 1, name)
     return found
 
@@ -148,7 +152,9 @@ def half_variances(
     return {"mean": mean, "target": target, "variances": variances}
 
 
-def variance_rows(judge: Judge, halves: list[dict], spreads: Mapping[str, np.ndarray]) -> list[dict]:
+def variance_rows(
+    judge: Judge, halves: list[dict], read: Mapping[str, Mapping[str, np.ndarray]], made: list[repeats.Fold]
+) -> list[dict]:
     """Log density beyond that of a function of the mean, and what that leaves of variance beside the samples'."""
     rows, density, degrees = [], {}, 0.0
     for name in halves[0]["variances"]:
@@ -162,21 +168,45 @@ def variance_rows(judge: Judge, halves: list[dict], spreads: Mapping[str, np.nda
         values = above.sum(0) / np.maximum(degrees.sum(0), 1)
         drawn = (draws @ above) / np.maximum(draws @ degrees, 1)
         rows.append(_row("variance", GAINED, name, judge.interval(values, drawn)))
-    for name, spread in spreads.items():
-        left = [_left(half, spread) for half in halves]
+    for name, found in read.items():
+        spread = dispersion.held_out(found["spread"], made)
+        given = [(half["target"], half["variances"][REFERENCE], half["mean"]) for half in halves]
+        left = [dispersion.residual_correlation(*each, spread) for each in given]
         rows.append(_row("variance", LEFT, name, judge.interval(np.mean(left, axis=0))))
-    second = halves[1]["target"].variance / halves[1]["variances"][REFERENCE]
-    again = _left(halves[0], second * halves[0]["variances"][REFERENCE])
-    rows.append(_row("variance", LEFT, "other half of the trials", judge.interval(again)))
+    rows += [_row("variance", LEFT, name, judge.interval(values)) for name, values in other_trials(judge).items()]
+    for name, found in read.items():
+        first, second = (found["samples"][start::2].var(0, ddof=1) for start in (0, 1))
+        rows.append(_row("variance", AGREE, name, judge.interval(agreement(first, second, made))))
     return rows
 
 
-def _left(half: dict[str, Any], predictor: np.ndarray) -> np.ndarray:
-    return dispersion.residual_correlation(half["target"], half["variances"][REFERENCE], half["mean"], predictor)
+def other_trials(judge: Judge) -> dict[str, np.ndarray]:
+    """What other trials of the same images say of the variance that is left, (N,) each: their variance, their mean.
+
+    A third of the trials gives the mean, the second the variance, the last the predictor.  The last third's mean can
+    say something only because the first third's is not exact: what samples say has to be more than that.
+    """
+    first, second, third = (dispersion.moments(judge.recording.trials[start::3]) for start in range(3))
+    mean = dispersion.held_out_mean(first)
+    predictors = {"variance of other trials": third.variance, "mean of other trials": third.mean}
+    return {
+        name: dispersion.residual_correlation(second, mean, mean, predictor) for name, predictor in predictors.items()
+    }
+
+
+def agreement(first: np.ndarray, second: np.ndarray, made: list[repeats.Fold]) -> np.ndarray:
+    """Correlation over the images of a fold of two (n, N), mean over folds, (N,)."""
+    found = []
+    for fold in made:
+        a, b = (each[fold.test] - each[fold.test].mean(0) for each in (first, second))
+        norm = np.sqrt(np.square(a).sum(0) * np.square(b).sum(0))
+        found.append(np.where(norm > 0, (a * b).sum(0) / np.where(norm > 0, norm, 1), np.nan))
+    return np.nanmean(found, axis=0)
 
 
 GAINED = "nats per trial beyond a function of the mean"
 LEFT = "correlation with variance that a function of the mean leaves"
+AGREE = "agreement of the samples' variances over images between halves of the samples"
 OVER_PAIRS, BEYOND = "correlation over pairs", "correlation over pairs, signal and shared gain taken out"
 SLOPE, DIFFERENCE = "log2 Fano factor per doubling of contrast", "the same, minus measured"
 
@@ -186,7 +216,7 @@ def _row(question: str, quantity: str, model: str, found: Mapping[str, Any]) -> 
 
 
 def correlation_rows(
-    judge: Judge, read: Mapping[str, tuple[np.ndarray, np.ndarray]], halves: list[dict]
+    judge: Judge, read: Mapping[str, Mapping[str, np.ndarray]], halves: list[dict]
 ) -> tuple[list[dict], dict[str, np.ndarray]]:
     """Noise correlations of pairs within recordings, measured and predicted: (rows, arrays for the figure)."""
     recording, keep = judge.recording, judge.keep
@@ -205,9 +235,9 @@ def correlation_rows(
             SIGNAL: dispersion.signal_correlations(recording.average[:, units]),
             GAIN: dispersion.shared_gain_correlations(mean[:, units], gain[units]),
         }
-        for field, (samples, alone) in read.items():
-            matrices[field] = dispersion.sample_correlations(samples[:, :, units])
-            matrices[INDEPENDENT.format(field)] = dispersion.sample_correlations(alone[:, :, units])
+        for field, found in read.items():
+            matrices[field] = dispersion.sample_correlations(found["samples"][:, :, units])
+            matrices[INDEPENDENT.format(field)] = dispersion.sample_correlations(found["independent"][:, :, units])
         parts[str(name)] = matrices
     if not parts:
         return [], {}

@@ -79,6 +79,24 @@ def test_variance_that_is_left_goes_with_the_samples(world):
     assert np.isnan(dispersion.residual_correlation(target, reference, mean, np.zeros_like(spread))).all()
 
 
+def test_spreads_are_compared_under_one_read_out_only():
+    rng = np.random.default_rng(0)
+    features, groups = rng.normal(size=(40, 3)), np.repeat(np.arange(8), 5)
+    deviation = rng.gamma(2, 0.3, (40, 1)) * np.ones(3)
+    samples = features + deviation * rng.normal(size=(300, 40, 3))
+    average = features @ rng.normal(size=(3, 2)) * 4
+    made = folds(groups, 4)
+    read, spread = dispersion.read_out_samples(features, samples, average, made, groups)
+    assert read.shape == (300, 40, 2)
+    np.testing.assert_allclose(read.mean(0), average, atol=1.0)
+    for index, fold in enumerate(made):
+        known = np.concatenate([fold.train, fold.validation])
+        np.testing.assert_allclose(spread[index, known].mean(0), 1)
+        expected = np.square(deviation[:, 0]) / np.square(deviation[known, 0]).mean()
+        np.testing.assert_allclose(spread[index], expected[:, None] * np.ones(2), rtol=0.5)
+        np.testing.assert_array_equal(dispersion.held_out(spread, made)[fold.test], spread[index, fold.test])
+
+
 def test_noise_correlations_are_those_of_the_shared_part():
     rng = np.random.default_rng(0)
     shared = rng.normal(size=(60, 40, 1))
