@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from runtime.errors import ConfigError, did_you_mean
 
@@ -99,6 +101,15 @@ def energy_maps(images: jax.Array, filters: np.ndarray, grid: int, compression: 
 
     maps = jax.lax.map(one, jnp.asarray(filters, jnp.float32))
     return COMPRESSIONS[compression](jnp.moveaxis(maps, 0, -1))
+
+
+BANKS = {"steerable": steerable_filters, "gabor": gabor_filters}
+
+
+def bank(family: ConfigDict, size: int) -> Callable[[jax.Array], jax.Array]:
+    """Returns the differentiable map from images (n, size, size) to features that a family's config describes."""
+    filters = BANKS[family.core](size, family.scales, family.orientations, family.highest)
+    return lambda images: energy_maps(images, filters, family.grid, family.compression)
 
 
 def read_features(path: str | os.PathLike, count: int) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 `compare(config, workdir)` leaves in the run folder
 
-    families/NAME.npz        predictions (n, N) and strengths of every fold; a family that is there is not done again
+    families/NAME.npz        predictions (n, N) and strengths or weights; a family that is there is not done again
     leaderboard.csv          one row a family and recording: mean CCnorm, r²_ER and r over units, with intervals
     units.csv                one row a family and unit, with intervals over groups of images
     comparisons.csv          every family against the best: paired differences, p adjusted by Holm
     learning.csv             mean CCnorm against the number of groups fitted on
 
                              every table has the columns `split` and `replication`
-    exciting.npz             most exciting images of the best and the worst units of the best family that has a gradient
+    exciting.npz             most exciting images and gradients of the best and the worst units (`exciting.py`)
 
 Units count whose reliability (Spearman–Brown over all repeats) exceeds `config.scores.reliable`; the unit of
 replication over images is the group, the split is by group, and the score is of the images of held-out groups alone.
@@ -22,7 +22,6 @@ import pathlib
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
@@ -31,11 +30,10 @@ from runtime.config import CONFIG_FILE, check_same, save_config
 from runtime.errors import ConfigError, did_you_mean
 from runtime.files import atomic_write, write_arrays
 from runtime.metrics import Progress
-from v1models import cores, interpret, metrics, repeats, ridge, scores
+from v1models import cores, exciting, metrics, repeats, ridge, scores, trained
 
 MAY_CHANGE = ("data.path", "scores", "learning", "exciting")
-BANKS = {"steerable": cores.steerable_filters, "gabor": cores.gabor_filters}
-CORES = ("pixels", *BANKS, "file")
+CORES = ("pixels", *cores.BANKS, "file", "trained")
 
 
 def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
@@ -52,8 +50,12 @@ def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
     save_config(config, folder)
     images = prepare(recording, config)
     made = repeats.folds(recording.groups, config.folds.count, config.folds.validation, config.folds.seed)
-    features = {name: make_features(family, images, name) for name, family in config.families.items()}
-    predictions = fit_families(features, recording, made, folder)
+    features = {
+        name: make_features(family, images, name)
+        for name, family in config.families.items()
+        if family.core != "trained"
+    }
+    predictions = fit_families(config, features, images, recording, made, folder)
     blocks = np.empty(len(images), int)
     for index, fold in enumerate(made):
         blocks[fold.test] = index
@@ -65,7 +67,7 @@ def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
     write_table(units(sums, recording, reliability, config.scores), folder / "units.csv", "groups of images")
     write_table(comparisons(sums, reliability, config.scores), folder / "comparisons.csv")
     write_table(learning(features, recording, made, reliability, config), folder / "learning.csv")
-    excite(config, recording, images, sums, reliability, folder)
+    exciting.excite(config, recording, images, sums, reliability, folder)
     write_table(board, folder / "leaderboard.csv")
     return board
 
@@ -87,6 +89,10 @@ def check(config: ConfigDict) -> None:
     for name in config.learning.families if config.learning.groups else ():
         if name not in config.families:
             raise ConfigError(f"config.learning.families names '{name}'{did_you_mean(name, config.families)}")
+        if config.families[name].core == "trained":
+            raise ConfigError(
+                f"config.learning.families names '{name}', which is trained; name families of fixed cores"
+            )
     if not 0 <= config.scores.reliable < 1:
         raise ConfigError(f"config.scores.reliable is {config.scores.reliable}; it must lie between 0 and 1")
 
@@ -107,38 +113,55 @@ def make_features(family: ConfigDict, images: np.ndarray, name: str) -> np.ndarr
             return cores.read_features(family.path, len(images))
         if family.core == "pixels":
             return np.asarray(repeats.shrink(images[..., None], family.grid), np.float64)
-        return np.asarray(jax.jit(core(family, images.shape[1]))(images), np.float64)
+        return np.asarray(jax.jit(cores.bank(family, images.shape[1]))(images), np.float64)
     except ConfigError as error:
         raise ConfigError(f"config.families.{name}: {error}") from None
 
 
-def core(family: ConfigDict, size: int) -> Callable[[jax.Array], jax.Array]:
-    """Returns the differentiable map from images (n, size, size) to features of a bank of filters."""
-    filters = BANKS[family.core](size, family.scales, family.orientations, family.highest)
-    return lambda images: cores.energy_maps(images, filters, family.grid, family.compression)
-
-
 def fit_families(
-    features: dict[str, np.ndarray], recording: repeats.Repeats, made: np.ndarray, folder: pathlib.Path
+    config: ConfigDict,
+    features: dict[str, np.ndarray],
+    images: np.ndarray,
+    recording: repeats.Repeats,
+    made: list[repeats.Fold],
+    folder: pathlib.Path,
 ) -> dict[str, np.ndarray]:
     """Returns predictions (n, N) of every family, each written as soon as it is made."""
     (folder / "families").mkdir(parents=True, exist_ok=True)
     responses, found = recording.average, {}
-    with Progress(len(features) * len(made), 0, "fitting families") as progress:
-        for done, (name, maps) in enumerate(features.items()):
+    with Progress(len(config.families) * len(made), 0, "fitting families") as progress:
+        for done, (name, family) in enumerate(config.families.items()):
             path = folder / "families" / f"{name}.npz"
             if path.exists():
                 found[name] = np.load(path)["predictions"]
                 progress.update((done + 1) * len(made), f"{name} was there")
                 continue
-            predictions, strengths = np.full(responses.shape, np.nan), []
-            for index, fold in enumerate(made):
-                predictions[fold.test], chosen = ridge.fit_predict(maps, responses, fold, recording.groups)
-                strengths.append(chosen)
-                progress.update(done * len(made) + index + 1, name)
-            write_arrays(path, {"predictions": predictions, "strengths": np.stack(strengths)}, compress=True)
-            found[name] = predictions
+
+            def report(part, done=done, name=name):
+                progress.update(int((done + part) * len(made)), name)
+
+            if family.core == "trained":
+                try:
+                    arrays = trained.to_arrays(trained.fit_predict(family, images, responses, made, report))
+                except ConfigError as error:
+                    raise ConfigError(f"config.families.{name}: {error}") from None
+            else:
+                arrays = fit_ridge(features[name], responses, recording.groups, made, report)
+            write_arrays(path, arrays, compress=True)
+            found[name] = arrays["predictions"]
     return found
+
+
+def fit_ridge(
+    features: np.ndarray, responses: np.ndarray, groups: np.ndarray, made: list[repeats.Fold], report: Callable
+) -> dict[str, np.ndarray]:
+    """Returns predictions (n, N) by ridge regression from features, and strengths (folds, N)."""
+    predictions, strengths = np.full(responses.shape, np.nan), []
+    for index, fold in enumerate(made):
+        predictions[fold.test], chosen = ridge.fit_predict(features, responses, fold, groups)
+        strengths.append(chosen)
+        report((index + 1) / len(made))
+    return {"predictions": predictions, "strengths": np.stack(strengths)}
 
 
 def leaderboard(
@@ -224,50 +247,6 @@ def learning(
             found = scores.over_both(scores.normalized_correlation, collected, keep, config.scores.resamples)
             rows.append({"family": family, "groups": count, **found._asdict()})
     return pd.DataFrame(rows, columns=["family", "groups", "value", "low", "high"])
-
-
-def excite(
-    config: ConfigDict,
-    recording: repeats.Repeats,
-    images: np.ndarray,
-    sums: dict[str, scores.Sums],
-    reliability: np.ndarray,
-    folder: pathlib.Path,
-) -> None:
-    """Writes most exciting images of the best and worst reliable units under the best family with a gradient."""
-    able = [name for name, family in config.families.items() if family.core in BANKS]
-    reliable = np.flatnonzero(reliability > config.scores.reliable)
-    if not able or not config.exciting.units or not len(reliable):
-        return
-    quality = {name: scores.normalized_correlation(sums[name])[reliable] for name in able}
-    best = max(able, key=lambda name: np.nanmean(quality[name]))
-    order = reliable[np.argsort(-np.nan_to_num(quality[best]))]
-    count = min(config.exciting.units, len(order) // 2 or 1)
-    chosen = np.concatenate([order[:count], order[len(order) - count :]])
-    strengths = np.load(folder / "families" / f"{best}.npz")["strengths"]
-    features = core(config.families[best], images.shape[1])
-    maps = np.asarray(jax.jit(features)(images), np.float64)
-    middle = np.exp(np.median(np.log(strengths), axis=0))
-    fitted = [ridge.weights(maps, recording.average[:, unit], middle[unit]) for unit in chosen]
-    weights = jnp.asarray(np.stack([weight for weight, _ in fitted], axis=1), jnp.float32)
-    offsets = jnp.asarray([offset for _, offset in fitted], jnp.float32)
-
-    def predict(pictures):
-        return features(pictures[..., 0]).reshape(len(pictures), -1) @ weights + offsets
-
-    norm = float(np.linalg.norm(images.reshape(len(images), -1), axis=1).mean())
-    shape = (*images.shape[1:], 1)
-    found, drive = interpret.most_exciting_images(
-        predict, shape, np.arange(len(chosen)), norm, jax.random.key(0), config.exciting.steps
-    )
-    shown = {
-        "units": chosen,
-        "images": found[..., 0],
-        "predictions": drive,
-        "cc_norm": scores.normalized_correlation(sums[best])[chosen],
-        "largest": np.nanmax(recording.average[:, chosen], axis=0),
-    }
-    write_arrays(folder / "exciting.npz", shown, compress=True)
 
 
 def write_table(table: pd.DataFrame, path: pathlib.Path, replication: str = "groups of images and units") -> None:

@@ -4,11 +4,19 @@ B rows, N neurons, p predictions, r responses, m an optional 0/1 mask (B, N) of 
 
     Poisson    −Σ[r ln(p + ε) − p] / max(B r̄ₙ, 1e-8)        r̄ₙ: mean response of neuron n, or 1 when none is given
     Gaussian    Σ(r − p)² / B
+    gamma       Σ[r/(p + ε) + ln(p + ε)] / B               responses whose deviation is in proportion to their mean
+    Tweedie     Σ[2 r/√(p + ε) + 2 √(p + ε)] / B           zero-inflated gamma: silent with probability e^(−2√p/φ)
     Bernoulli   mean sigmoid cross-entropy of the logits p
 
-Sums run over rows and neurons; nothing is divided by the number of neurons. A masked entry adds 0 to the first two, but
-its row is counted in B. For Bernoulli a masked entry is left out of the mean; NDN3 counts it as logit 0 against label
-0, which is the switch `count_masked`.
+Gamma and Tweedie are log densities of exponential families with the mean p, up to the factor 1/φ and what does not
+depend on p; the latter is the sum of a Poisson number of gamma (here exponential) variables, variance φ p^1.5.
+
+Sums run over rows and neurons; nothing is divided by the number of neurons. A masked entry adds 0 to all but the last,
+but its row is counted in B. For Bernoulli a masked entry is left out of the mean; NDN3 counts it as logit 0 against
+label 0, which is the switch `count_masked`.
+
+Sources: McCullagh & Nelder (1989), Generalized Linear Models (gamma); Jørgensen (1987), J. R. Stat. Soc. B 49:127
+(Tweedie's families).
 """
 
 from collections.abc import Callable
@@ -21,7 +29,6 @@ from runtime.errors import ConfigError
 
 POISSON_OFFSET = 1e-6
 NORMALIZER_FLOOR = 1e-8
-LOSSES = ("poisson", "gaussian", "bernoulli")
 
 
 def poisson_terms(predictions: jax.Array, responses: jax.Array, offset: float = POISSON_OFFSET) -> jax.Array:
@@ -39,6 +46,27 @@ def bernoulli_terms(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jax.nn.softplus(logits) - logits * labels
 
 
+def gamma_terms(predictions: jax.Array, responses: jax.Array, offset: float = POISSON_OFFSET) -> jax.Array:
+    """r/(p + ε) + ln(p + ε) of every entry, (B, N)."""
+    return responses / (predictions + offset) + jnp.log(predictions + offset)
+
+
+def tweedie_terms(predictions: jax.Array, responses: jax.Array, offset: float = POISSON_OFFSET) -> jax.Array:
+    """2 r/√(p + ε) + 2 √(p + ε) of every entry, (B, N)."""
+    root = jnp.sqrt(predictions + offset)
+    return 2 * responses / root + 2 * root
+
+
+TERMS = {
+    "poisson": poisson_terms,
+    "gaussian": lambda predictions, responses, offset: gaussian_terms(predictions, responses),
+    "gamma": gamma_terms,
+    "tweedie": tweedie_terms,
+    "bernoulli": lambda logits, labels, offset: bernoulli_terms(logits, labels),
+}
+LOSSES = tuple(TERMS)
+
+
 def terms(
     noise: str,
     predictions: jax.Array,
@@ -46,16 +74,13 @@ def terms(
     mask: jax.Array | None = None,
     offset: float = POISSON_OFFSET,
 ) -> jax.Array:
-    """Loss of every entry (B, N) for noise 'poisson', 'gaussian' or 'bernoulli'; masked entries as p = r = 0."""
+    """Loss of every entry (B, N) for a noise of LOSSES; masked entries as p = r = 0, or 0 where that is no loss."""
+    if noise not in TERMS:
+        raise ConfigError(f"noise is {noise!r}; choose one of {', '.join(LOSSES)}.")
     if mask is not None:
         predictions, responses = predictions * mask, responses * mask
-    if noise == "poisson":
-        return poisson_terms(predictions, responses, offset)
-    if noise == "gaussian":
-        return gaussian_terms(predictions, responses)
-    if noise == "bernoulli":
-        return bernoulli_terms(predictions, responses)
-    raise ConfigError(f"noise is {noise!r}; choose one of {', '.join(LOSSES)}.")
+    entries = TERMS[noise](predictions, responses, offset)
+    return entries * mask if mask is not None and noise in ("gamma", "tweedie") else entries
 
 
 def make_loss(noise: str, count_masked: bool = False, offset: float = POISSON_OFFSET) -> Callable[..., jax.Array]:
@@ -82,7 +107,7 @@ def make_loss(noise: str, count_masked: bool = False, offset: float = POISSON_OF
         rows = predictions.shape[0]
         if noise == "poisson" and mean_rates is not None:
             return jnp.sum(entries / jnp.maximum(rows * mean_rates, NORMALIZER_FLOOR))
-        if noise in ("poisson", "gaussian"):
+        if noise != "bernoulli":
             return jnp.sum(entries) / rows
         if mask is None or count_masked:
             return jnp.mean(entries)
@@ -97,7 +122,7 @@ def neuron_sums(noise: str, predictions: jax.Array, responses: jax.Array, mask: 
 
 
 def neuron_costs(noise: str, predictions: jax.Array, responses: jax.Array, mask: jax.Array | None = None) -> np.ndarray:
-    """Loss of each neuron, (N,): Σ / max(Σ response, 1) for Poisson and Bernoulli, Σ / measured rows for Gaussian.
+    """Loss of each neuron, (N,): Σ / max(Σ response, 1) for Poisson and Bernoulli, Σ / measured rows for others.
 
     Args:
         noise: one of LOSSES.
@@ -105,7 +130,7 @@ def neuron_costs(noise: str, predictions: jax.Array, responses: jax.Array, mask:
         mask: (n, N), 1 where measured, or None.
     """
     weight = np.ones(np.shape(responses)) if mask is None else np.asarray(mask)
-    total = weight if noise == "gaussian" else np.asarray(responses) * weight
+    total = np.asarray(responses) * weight if noise in ("poisson", "bernoulli") else weight
     sums = np.asarray(neuron_sums(noise, jnp.asarray(predictions), jnp.asarray(responses), mask))
     return sums / np.maximum(np.sum(total, axis=0), 1)
 

@@ -34,7 +34,7 @@ class Optimization:
     """How networks are trained; the numbers that may differ between members are in `Hyper`.
 
     Attributes:
-        noise: 'poisson', 'gaussian' or 'bernoulli'.
+        noise: one of `losses.LOSSES`.
         optimizer: 'adam' or 'lbfgs'.
         batch_size: rows, or None for all (L-BFGS needs None).
         keep_last_batch: use the short last batch of an epoch.

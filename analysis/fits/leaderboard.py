@@ -53,8 +53,9 @@ CAPTIONS = {
     "units": "Every unit's correlation with its trial average under the best family, against the highest that noise "
     "allows (square root of its reliability). The line is the ceiling.",
     "learning": "Mean CCnorm of held-out groups against the number of groups of images that read-outs were fitted on.",
-    "exciting": "Images of the recording's mean contrast that drive a unit's model most, found by gradient ascent: "
-    "above the units that are predicted best, below those predicted worst. They say what the model wants, not more.",
+    "exciting": "Images of the recording's mean contrast that drive a unit's model most, found by gradient ascent, and "
+    "below each the mean gradient of the prediction by the pixels: first the units that are predicted best, then those "
+    "predicted worst. They say what the model wants, not more.",
 }
 
 
@@ -121,17 +122,20 @@ def draw_learning(learning: pd.DataFrame, folder: pathlib.Path) -> pathlib.Path:
 
 
 def draw_exciting(folder: pathlib.Path) -> pathlib.Path:
-    """Most exciting images, best units above, worst below."""
+    """Most exciting images with gradients below them, best units above, worst below."""
     with np.load(folder / "exciting.npz") as file:
         arrays = {name: file[name] for name in file.files}
     count = len(arrays["units"]) // 2
-    figure, axes = plt.subplots(2, count, figsize=(1.6 * count, 3.9), layout="constrained", squeeze=False)
-    for index, axis in enumerate(axes.ravel()):
-        picture = arrays["images"][index]
-        limit = np.abs(picture).max()
-        axis.imshow(picture, cmap="gray", vmin=-limit, vmax=limit)
-        axis.set_title(f"unit {arrays['units'][index]}\nCCnorm {arrays['cc_norm'][index]:.2f}", fontsize=7)
-        axis.axis("off")
+    figure, axes = plt.subplots(4, count, figsize=(1.6 * count, 7.4), layout="constrained", squeeze=False)
+    figure.suptitle(f"family {arrays['family']}", fontsize=9)
+    for index, unit in enumerate(arrays["units"]):
+        column, row = index % count, 2 * (index // count)
+        for axis, name in zip(axes[row : row + 2, column], ("images", "gradients"), strict=True):
+            picture = arrays[name][index]
+            limit = np.abs(picture).max() or 1
+            axis.imshow(picture, cmap="gray", vmin=-limit, vmax=limit)
+            axis.axis("off")
+        axes[row, column].set_title(f"unit {unit}\nCCnorm {arrays['cc_norm'][index]:.2f}", fontsize=7)
     return _save(figure, folder / "exciting.png")
 
 

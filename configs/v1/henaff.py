@@ -20,26 +20,44 @@ from runtime.fields import optional
 
 
 def get_config(preset: str = "families") -> ConfigDict:
-    """Presets: families (default), quick (fewer draws, no learning curve), joined (with the latents of a field)."""
+    """Presets: families (default), quick (no trained cores, fewer draws), joined (with the latents of a field)."""
     config = base()
     select_preset(preset, {"families": lambda config: None, "quick": quick, "joined": joined})(config)
     return config
 
 
 def family(core: str, **options) -> ConfigDict:
-    """One family: a fixed core, and ridge regression as its read-out."""
+    """One family: a fixed core with ridge regression as its read-out, or a trained core with a trained read-out."""
     fields = {
-        "core": core,  # pixels, steerable, gabor, or file (features of the images, in their order)
+        "core": core,  # pixels, steerable, gabor, file (features of the images, in their order) or trained
         "grid": 8,  # cells along a side over which features are averaged
         "scales": 4,  # octaves
         "orientations": 6,
         "highest": 0.35,  # cycles per pixel, center of the finest band
         "compression": "log",  # of local energy: power, amplitude or log
         "path": optional(str),  # of the features, core `file` alone
+        # Of core `trained` alone, which sees images of grid × grid pixels:
+        "convolutions": "plain",  # plain, or rotated: every kernel in four orientations
+        "readout": "gaussian",  # gaussian or factorized
+        "features": 16,  # kernels a convolution
+        "widths": (9, 5),  # pixels of their kernels, one number a convolution
+        "noise": "poisson",  # poisson, gaussian, gamma or tweedie (zero-inflated gamma)
+        "l1": 0.1,  # penalty on the read-out's weights
+        "seeds": (0,),
+        "epochs": 60,
+        "look_every": 3,  # epochs between two looks at the validation groups
+        "batch_size": 32,
+        "learning_rate": 3e-3,
     }
     config = ConfigDict(fields)
     config.update(options)
     return config
+
+
+TRAINED = {
+    "cnn": {},
+    "cnn_rotated": {"convolutions": "rotated", "features": 4},
+}
 
 
 def base() -> ConfigDict:
@@ -62,6 +80,7 @@ def base() -> ConfigDict:
             "gabor_energy": family("gabor", highest=0.25, compression="amplitude"),
             "steerable_power": family("steerable", compression="power"),
             "steerable": family("steerable"),
+            **{name: family("trained", grid=32, **options) for name, options in TRAINED.items()},
         }
     )
 
@@ -85,10 +104,14 @@ def quick(config: ConfigDict) -> None:
     config.scores.resamples = 200
     config.learning.groups = ()
     config.exciting.update({"units": 3, "steps": 30})
+    for name in TRAINED:
+        del config.families[name]
 
 
 def joined(config: ConfigDict) -> None:
     """Latents of a field and of the same field with shuffled weights, as the stage `respond` writes them."""
+    trained = {name: config.families[name] for name in TRAINED}
     quick(config)
+    config.families.update(trained)
     config.families.update({"latents": family("file"), "shuffled": family("file")})
     config.exciting.units = 0

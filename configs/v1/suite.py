@@ -71,7 +71,7 @@ def base() -> ConfigDict:
     config.alternatives = ConfigDict()
 
     config.optimization = ConfigDict()
-    config.optimization.noise = "poisson"  # poisson, gaussian or bernoulli
+    config.optimization.noise = "poisson"  # poisson, gaussian, gamma, tweedie (zero-inflated gamma) or bernoulli
     config.optimization.optimizer = "adam"  # adam or lbfgs
     config.optimization.learning_rate = 1e-3
     config.optimization.batch_size = optional(int)  # None: all rows

@@ -27,6 +27,7 @@ from v1models.layers import (
 )
 from v1models.layers.activations import softplus
 from v1models.layers.gaussian_readout import GaussianReadout, interpolate
+from v1models.layers.rotated_convolution import RotatedConvolution
 from v1models.network import Network, as_images, default_dropout, default_strengths, initialize, parameter_count
 from v1models.specification import NetworkSpec
 from v1models.update import Data, Optimization, default_hyper, make_trainer, random_orders
@@ -145,6 +146,26 @@ def test_readouts_against_their_formulas():
     plain = Network(NetworkSpec((4, 5, 2), (Convolution(2, width=3),)))
     same = plain.apply({"params": {"layer0": {"kernel": kernel.reshape(18, 2), "bias": params["bias"]}}}, images)
     np.testing.assert_allclose(output, same, rtol=1e-4, atol=1e-5)
+
+
+def test_turning_an_image_turns_the_maps_of_rotated_kernels_and_moves_their_orientations_on():
+    spec = NetworkSpec((12, 12, 1), (
+        RotatedConvolution(3, width=5, padding="VALID", pool=2, oriented=False, activation="softplus"),
+        RotatedConvolution(2, width=3, batch_norm=True, bias=False),
+    ))  # fmt: skip
+    assert spec.shapes == ((12, 12, 1), (4, 4, 12), (4, 4, 8))
+    images = jnp.asarray(np.random.default_rng(6).standard_normal((5, 12, 12, 1)), jnp.float32)
+    network, variables, _ = _apply(spec, images)
+    assert variables["params"]["layer1"]["kernel"].shape == (9 * 12, 2)
+
+    def maps(shown):
+        kept = {"rngs": {"dropout": KEY}, "mutable": ["batch_stats"], "method": "activities"}
+        return network.apply(variables, shown, train=True, **kept)[0][-1]
+
+    expected = jnp.rot90(maps(images), axes=(1, 2)).reshape(5, 4, 4, 4, 2)
+    turned = maps(jnp.rot90(images, axes=(1, 2))).reshape(5, 4, 4, 4, 2)
+    np.testing.assert_allclose(turned, jnp.roll(expected, 1, axis=3), rtol=1e-4, atol=1e-5)
+    assert np.abs(turned - expected).max() > 0.1
 
 
 def test_a_gaussian_readout_reads_between_the_places_of_the_grid():
@@ -300,6 +321,8 @@ def _dense(**options):
         (lambda: NetworkSpec((5, 5, 1), (Dense(3), Dense(2, penalties={"d2x": 1}))), "without spatial extent"),
         (lambda: NetworkSpec((5, 5, 1), (Factorized(3, penalties={"max": 1}),)), "does not apply"),
         (lambda: NetworkSpec((5, 5, 1), (Convolution(3, width=3, pool=0),)), "at least 1"),
+        (lambda: NetworkSpec((5, 5, 1), (RotatedConvolution(3, width=3),)), "set oriented=False"),
+        (lambda: NetworkSpec((5, 5, 4), (RotatedConvolution(3, width=(3, 5)),)), "only square ones"),
         (lambda: NetworkSpec((5, 5, 1), (PointReadout(1, positions=((5, 0),)),)), "outside"),
         (lambda: Factorized(2, positivity="absolute"), "no factor"),
         (lambda: Convolution(2, width=2.5), "whole pixels"),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.fits.leaderboard import write_page
-from configs.v1.henaff import get_config
+from configs.v1.henaff import family, get_config
 from runtime.errors import ConfigError
 from v1models import cores
 from v1models.leaderboard import compare
@@ -32,6 +32,7 @@ def small(tmp_path_factory):
     config.data.update({"path": str(folder / "mine.npz"), "size": SIZE})
     for name in ("steerable_power", "steerable"):
         del config.families[name]
+    config.families.cnn = family("trained", grid=8, widths=(3,), features=2, epochs=2, look_every=1)
     config.families.pixels.grid = 8
     config.families.gabor_energy.update({"grid": 2, "scales": 2, "orientations": 4})
     config.learning.update({"families": ("gabor_energy",), "groups": (2, 8)})
@@ -48,6 +49,11 @@ def test_the_family_behind_the_data_wins_and_the_page_shows_it(small):
     assert whole.loc["gabor_energy", "cc_norm_low"] < whole.loc["gabor_energy", "cc_norm"]
     learning = pd.read_csv(folder / "learning.csv").set_index("groups")["value"]
     assert learning[8] > learning[2]
+    assert set(whole.index) == {"pixels", "gabor_energy", "cnn"}
+    assert np.isfinite(whole["cc_norm"]).all()
+    assert (board["recording"] != "all").sum() == 6
+    tables = [pd.read_csv(folder / f"{name}.csv") for name in ("leaderboard", "units", "comparisons", "learning")]
+    assert all({"split", "replication"} <= set(table) for table in tables)
     page = write_page(folder).read_text()
     for picture in ("scores.png", "units.png", "learning.png", "exciting.png"):
         assert picture in page
@@ -74,7 +80,9 @@ def test_families_that_are_there_are_not_fitted_again(small, monkeypatch):
         ("families.gabor_energy.compression", "cube", "compression is 'cube'"),
         ("families.gabor_energy.grid", 5, "does not divide"),
         ("scores.reliable", 2.0, "config.scores.reliable"),
-        ("learning.families", ("cnn",), "config.learning.families names 'cnn'"),
+        ("learning.families", ("dnn",), "config.learning.families names 'dnn'"),
+        ("learning.families", ("cnn",), "names 'cnn', which is trained"),
+        ("families.cnn.readout", "gauss", "config.families.cnn: readout is 'gauss'"),
         ("folds.count", 40, "40 folds"),
     ],
 )

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from v1models import losses
 from v1models.penalties import penalize, penalize_factorized
@@ -56,6 +57,36 @@ def test_poisson_loss_is_lowest_at_the_response_and_scales_with_rates():
     rates = losses.mean_rates(r)
     scaled = losses.make_loss("poisson")(r, r, None, rates)
     np.testing.assert_allclose(scaled, (losses.poisson_terms(r, r) / (2 * rates)).sum(), rtol=1e-6)
+
+
+def test_gamma_loss_is_the_log_density_up_to_what_the_prediction_does_not_change():
+    response, shape = 2.3, 3.0
+    for p, q in ((0.5, 2.0), (4.0, 1.0)):
+        density = [stats.gamma.logpdf(response, shape, scale=mean / shape) for mean in (p, q)]
+        terms = losses.gamma_terms(jnp.asarray([p, q]), response)
+        np.testing.assert_allclose(shape * (terms[1] - terms[0]), density[0] - density[1], rtol=1e-4)
+
+
+def test_tweedie_loss_is_the_log_density_of_a_poisson_number_of_exponentials():
+    spread, numbers = 0.7, np.arange(1, 80)
+
+    def log_density(response, mean):
+        rate, scale = 2 * np.sqrt(mean) / spread, spread * np.sqrt(mean) / 2
+        if response == 0:
+            return stats.poisson.logpmf(0, rate)
+        jumps = stats.gamma.pdf(response, numbers, scale=scale)
+        return np.log(np.sum(stats.poisson.pmf(numbers, rate) * jumps))
+
+    for response in (0.0, 0.4, 3.0):
+        terms = losses.tweedie_terms(jnp.asarray([0.6, 2.5]), response)
+        expected = log_density(response, 0.6) - log_density(response, 2.5)
+        np.testing.assert_allclose((terms[1] - terms[0]) / spread, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("noise", ["gamma", "tweedie"])
+def test_losses_of_positive_responses_are_lowest_at_the_response(noise):
+    r = jnp.asarray([[2.0, 0.5], [1.0, 3.0]])
+    np.testing.assert_allclose(jax.grad(losses.make_loss(noise))(r, r), 0, atol=1e-4)
 
 
 def test_mean_rates_count_measured_rows_unless_told_otherwise():

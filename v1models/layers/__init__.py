@@ -22,6 +22,7 @@ from v1models.layers.layer import Layer, LayerModule
 from v1models.layers.linear_scale import LinearScale, LinearScaleModule
 from v1models.layers.multiply_streams import MultiplyStreams, MultiplyStreamsModule
 from v1models.layers.point_readout import PointReadout, PointReadoutModule
+from v1models.layers.rotated_convolution import RotatedConvolution, RotatedConvolutionModule
 
 
 class Kind(NamedTuple):
@@ -48,6 +49,7 @@ KINDS: dict[str, Kind] = {
         Kind(ChannelFilter, ChannelFilterModule, ("filter",)),
         Kind(GaussianReadout, GaussianReadoutModule, ()),
         Kind(DivisiveNormalization, DivisiveNormalizationModule, ()),
+        Kind(RotatedConvolution, RotatedConvolutionModule, ()),
     )
 }
 
@@ -68,4 +70,5 @@ __all__ = [
     "LinearScale",
     "MultiplyStreams",
     "PointReadout",
+    "RotatedConvolution",
 ]

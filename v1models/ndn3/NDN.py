@@ -36,6 +36,8 @@ from v1models.network import Network, as_images
 from v1models.specification import NetworkSpec
 from v1models.update import Data, Optimization, Trainer, default_hyper, make_trainer
 
+NOISES = ("poisson", "gaussian", "bernoulli")  # that NDN3 has
+
 
 class Layer:
     """Weights and biases of one layer in NDN3's shapes; what is set here is what the next call uses."""
@@ -98,8 +100,8 @@ class NDN:
             raise ConfigError(f"NDN: {len(described)} networks were given; a single one is supported.")
         if revision not in REVISIONS:
             raise ConfigError(f"NDN: revision is {revision!r}{did_you_mean(revision, REVISIONS)}")
-        if noise_dist not in losses.LOSSES:
-            raise ConfigError(f"NDN: noise_dist is {noise_dist!r}{did_you_mean(noise_dist, losses.LOSSES)}")
+        if noise_dist not in NOISES:
+            raise ConfigError(f"NDN: noise_dist is {noise_dist!r}{did_you_mean(noise_dist, NOISES)}")
         self.network_list = [dict(described[0])]
         self.noise_dist, self.batch_size, self.tf_seed, self.revision = noise_dist, batch_size, tf_seed, revision
         self.quirks = REVISIONS[revision]

@@ -1,0 +1,91 @@
+"""What the units of a leaderboard want to see: most exciting images and gradients of the best and the worst.
+
+`excite` takes the best family whose prediction has a gradient with respect to pixels, a fixed bank of filters or a
+trained core, and writes `exciting.npz`:
+
+    units (U,)               the best, then as many of the worst
+    images (U, size, size)   most exciting images, of the recording's mean contrast
+    gradients (U, size, size) mean derivative of the prediction by the pixels, over images of the recording
+    predictions, largest     at these images, and the largest response that was recorded, (U,)
+    cc_norm                  (U,), held out
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from runtime.files import write_arrays
+from v1models import cores, interpret, repeats, ridge, scores, trained
+
+AVERAGED = 24  # images that gradients are averaged over
+
+
+def excite(
+    config: ConfigDict,
+    recording: repeats.Repeats,
+    images: np.ndarray,
+    sums: dict[str, scores.Sums],
+    reliability: np.ndarray,
+    folder: pathlib.Path,
+) -> None:
+    """Writes most exciting images and gradients of the best and worst reliable units; arguments as in `leaderboard`."""
+    able = [name for name, family in config.families.items() if family.core in (*cores.BANKS, "trained")]
+    reliable = np.flatnonzero(reliability > config.scores.reliable)
+    if not able or not config.exciting.units or not len(reliable):
+        return
+    quality = {name: scores.normalized_correlation(sums[name])[reliable] for name in able}
+    best = max(able, key=lambda name: np.nanmean(quality[name]))
+    order = reliable[np.argsort(-np.nan_to_num(quality[best]))]
+    count = min(config.exciting.units, len(order) // 2 or 1)
+    chosen = np.concatenate([order[:count], order[len(order) - count :]])
+    with np.load(folder / "families" / f"{best}.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    family = config.families[best]
+    if family.core == "trained":
+        scale = repeats.shrink(images[..., None], family.grid).std()
+        predict = trained.predictor(family, trained.from_arrays(arrays), chosen, scale)
+    else:
+        predict = linear(family, images, recording.average, chosen, arrays["strengths"])
+    norm = float(np.linalg.norm(images.reshape(len(images), -1), axis=1).mean())
+    shape = (*images.shape[1:], 1)
+    found, drive = interpret.most_exciting_images(
+        predict, shape, np.arange(len(chosen)), norm, jax.random.key(0), config.exciting.steps
+    )
+    some = images[np.linspace(0, len(images) - 1, min(AVERAGED, len(images))).astype(int)]
+    shown = {
+        "units": chosen,
+        "images": found[..., 0],
+        "gradients": interpret.gradient_receptive_fields(predict, some[..., None])[..., 0],
+        "predictions": drive,
+        "cc_norm": scores.normalized_correlation(sums[best])[chosen],
+        "largest": np.nanmax(recording.average[:, chosen], axis=0),
+        "family": np.array(best),
+    }
+    write_arrays(folder / "exciting.npz", shown, compress=True)
+
+
+def linear(
+    family: ConfigDict, images: np.ndarray, responses: np.ndarray, units: np.ndarray, strengths: np.ndarray
+) -> Callable[[jax.Array], jax.Array]:
+    """Returns ridge regression on a bank's features, fitted to all images, as a function of images.
+
+    Args:
+        family: with a bank of filters as core.
+        images: (n, size, size).
+        responses: (n, N), NaN where missing.
+        units: which of the N.
+        strengths: (folds, N), chosen in cross-validation; each unit's geometric median is taken.
+    """
+    features = cores.bank(family, images.shape[1])
+    maps = np.asarray(jax.jit(features)(images), np.float64)
+    middle = np.exp(np.median(np.log(strengths), axis=0))
+    fitted = [ridge.weights(maps, responses[:, unit], middle[unit]) for unit in units]
+    weights = jnp.asarray(np.stack([weight for weight, _ in fitted], axis=1), jnp.float32)
+    offsets = jnp.asarray([offset for _, offset in fitted], jnp.float32)
+    return lambda pictures: features(pictures[..., 0]).reshape(len(pictures), -1) @ weights + offsets
