@@ -132,7 +132,7 @@ def shuffle_weights(
 ) -> Control:
     """The trained network with the entries of every tensor of its weights permuted."""
     model = trained.model
-    variables = jax.tree.map(jnp.asarray, read_tree(workdir / "checkpoints", trained.updates)["variables"])
+    variables = read_tree(workdir / "checkpoints", trained.updates)["variables"]
     variables = {**variables, "params": permute_entries(variables["params"], config.seed)}
 
     def prepare(variables):
@@ -156,7 +156,7 @@ def permute_entries(params: Any, seed: int) -> Any:
     """The tensors of a tree, each with its entries in a random order of its own."""
     leaves, structure = jax.tree.flatten(params)
     shuffled = [
-        jnp.asarray(np.random.default_rng([seed, place]).permutation(np.asarray(leaf).ravel()).reshape(leaf.shape))
+        np.random.default_rng([seed, place]).permutation(np.asarray(leaf).ravel()).reshape(leaf.shape)
         for place, leaf in enumerate(leaves)
     ]
     return jax.tree.unflatten(structure, shuffled)
@@ -183,7 +183,7 @@ def tune_step_size(config: ConfigDict, trained: Trained, images: np.ndarray) -> 
     free = range(1, count)
     clip, temperature = config.sampler.gradient_clip or None, _temperature(config)
     base = config.sampler.langevin.step_size
-    image = jnp.asarray(images[np.arange(CHAINS) % len(images)], jnp.float32)
+    image = np.asarray(images[np.arange(CHAINS) % len(images)], np.float32)
     own = read_sampler(config, model, True)
     layers = [layer for layer in config.record.layers if 1 <= layer < count] or list(free)
     shapes = model.architecture.state_shapes(CHAINS)
@@ -207,18 +207,23 @@ def tune_step_size(config: ConfigDict, trained: Trained, images: np.ndarray) -> 
         _, (energy, traces) = jax.lax.scan(advance, sampler.init(states[1:], gradient_fn), jnp.arange(SETTLE + STEPS))
         return jnp.mean(energy[SETTLE:]), [trace[SETTLE:] for trace in traces]
 
-    keys = jax.random.split(jax.random.key(config.seed), 3)
-    settle = jax.jit(make_phase(model, own, clamp_image=True, max_steps=2 * SETTLE, gradient_clip=clip))
-    start = (image, *uniform_states(keys[0], model, CHAINS)[1:])
-    states = settle(keys[1], trained.weights, start, 2 * SETTLE).states
-    own_energy = float(jax.jit(lambda *arguments: run(own, *arguments)[0])(keys[2], trained.weights, states))
+    start_key, settle_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
+    phase = make_phase(model, own, clamp_image=True, max_steps=2 * SETTLE, gradient_clip=clip)
+
+    @jax.jit
+    def settle(start_key, key, weights, image):
+        start = (image, *uniform_states(start_key, model, CHAINS)[1:])
+        return phase(key, weights, start, 2 * SETTLE).states
+
+    states = settle(start_key, settle_key, trained.weights, image)
+    own_energy = float(jax.jit(lambda *arguments: run(own, *arguments)[0])(run_key, trained.weights, states))
     at_factor = jax.jit(lambda factor, *arguments: run(langevin(factor), *arguments))
 
     heats = temperature if isinstance(temperature, tuple) else (temperature,) * count
     thermal = sum(0.5 * heats[layer] * int(np.prod(shapes[layer][1:])) for layer in free)
     tried, found, reference, allowed = [], [], None, 0.0
     for factor in FACTORS:
-        energy, traces = at_factor(jnp.float32(factor), keys[2], trained.weights, states)
+        energy, traces = at_factor(np.float32(factor), run_key, trained.weights, states)
         energy = float(energy)
         tried.append(factor)
         if reference is None:

@@ -75,7 +75,7 @@ def mixing(draws: np.ndarray, thin: int = 1) -> Mixing:
     flat = np.moveaxis(draws.reshape(*draws.shape[:2], -1), 0, 1)  # (chains, draws, quantities)
     moves = np.ptp(flat, axis=1).min(axis=0) > 0
     measure = jax.vmap(lambda one: (chains.rhat(one), chains.effective_sample_size(one)), in_axes=-1)
-    found = jax.jit(measure, compiler_options=UNOPTIMIZED)(jnp.asarray(flat))
+    found = jax.jit(measure, compiler_options=UNOPTIMIZED)(flat)
     r_hat, size = (np.where(moves, np.asarray(values, np.float64), np.nan) for values in found)
     shape = draws.shape[2:]
     time_constant = thin * draws.shape[0] * draws.shape[1] / size
@@ -177,7 +177,7 @@ def image_energies(config: ConfigDict, trained: Trained, images: np.ndarray) -> 
     for first in range(0, len(images), size):
         rows = np.minimum(np.arange(first, first + size), len(images) - 1)
         key = jax.random.fold_in(jax.random.key(config.seed), first)
-        found.append(np.asarray(settle(key, trained.weights, jnp.asarray(images[rows], jnp.float32))))
+        found.append(np.asarray(settle(key, trained.weights, np.asarray(images[rows], np.float32))))
     return np.concatenate(found)[: len(images)] / _pixels(trained.model)
 
 

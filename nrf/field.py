@@ -77,7 +77,7 @@ class TrainedField:
             if start not in STARTS:
                 raise ConfigError(f"there is no start {start!r}{did_you_mean(start, STARTS)}; give one, or images")
         if isinstance(start, str) and start == "noise":
-            states = uniform_states(start_key, self._trained.model, count)
+            states = self._noise(start_key, count)
         else:
             images = self._draw_data(seed, count) if isinstance(start, str) else self._checked(start, "start")
             states = self._start(start_key, images)
@@ -156,7 +156,7 @@ class TrainedField:
                     f"latents of layer {layer} have shape {array.shape}; for {len(images)} images they must have "
                     f"{(len(images), *shape)}"
                 )
-            arrays.append(jnp.asarray(array))
+            arrays.append(array)
         return np.asarray(self._energy(self._trained.weights, (self._as_states(images), *arrays)))
 
     # --- what is compiled or read once
@@ -172,6 +172,18 @@ class TrainedField:
     @cached_property
     def _energy(self):
         return jax.jit(self._trained.model.energy)
+
+    @cached_property
+    def _noise(self):
+        return jax.jit(lambda key, count: uniform_states(key, self._trained.model, count), static_argnums=1)
+
+    @cached_property
+    def _starts(self):
+        def start(key, variables, images):
+            trained = self._trained._replace(initializer_variables=variables)
+            return start_states(trained, key, images, self.config.positive.start)
+
+        return jax.jit(start)
 
     @cached_property
     def _free(self):
@@ -208,9 +220,9 @@ class TrainedField:
 
     # --- from arguments to arrays
 
-    def _keys(self, seed: int) -> jax.Array:
+    def _keys(self, seed: int) -> tuple[jax.Array, jax.Array]:
         _check_whole("seed", seed, 0)
-        return jax.random.split(jax.random.key(seed))
+        return tuple(jax.random.split(jax.random.key(seed)))
 
     def _draw_data(self, seed: int, count: int) -> np.ndarray:
         held_out = self._images.test
@@ -232,10 +244,10 @@ class TrainedField:
         return ", ".join(map(str, self.image_shape))
 
     def _as_states(self, images: np.ndarray) -> jax.Array:
-        return jnp.asarray(self._trained.space.to_states(images))
+        return jax.device_put(self._trained.space.to_states(images))
 
     def _start(self, key: jax.Array, images: np.ndarray):
-        return start_states(self._trained, key, self._as_states(images), self.config.positive.start)
+        return self._starts(key, self._trained.initializer_variables, self._as_states(images))
 
 
 def load(folder: str | pathlib.Path, step: int | str = "latest") -> TrainedField:

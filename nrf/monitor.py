@@ -293,5 +293,10 @@ def _mixing(trace: np.ndarray) -> tuple[float, float]:
     """Rank-normalised split R-hat and effective sample size of (draws, chains); NaN where nothing moves."""
     if len(trace) < 4 or np.ptp(trace, axis=0).min() == 0:
         return float("nan"), float("nan")
-    draws = jnp.asarray(trace.T)
-    return float(diagnostics.rhat(draws)), float(diagnostics.effective_sample_size(draws))
+    r_hat, size = _measure_mixing(trace.T)
+    return float(r_hat), float(size)
+
+
+@jax.jit
+def _measure_mixing(draws: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return diagnostics.rhat(draws), diagnostics.effective_sample_size(draws)

@@ -131,10 +131,10 @@ def predict(
 
 
 def _predict_signal(signal, iterate, onset, rest, blank, rows, geometry) -> dict[str, Any]:
-    weights = [jnp.zeros(s.shape[1:]) for s in rest.mean]
-    weights[signal.layer] = jnp.asarray(signal.weights)
+    weights = [np.zeros(s.shape[1:], np.float32) for s in rest.mean]
+    weights[signal.layer] = signal.weights
     batch = len(rest.mean[0])
-    observed = tuple(jnp.broadcast_to(w, (batch, *w.shape)) for w in weights)
+    observed = tuple(np.broadcast_to(w, (batch, *w.shape)) for w in weights)
     in_steps = cv.signal_to_steps(observed, geometry)
     measure = cv.spectral_measure(iterate(rest.mean, in_steps))
     density = cv.signal_spectrum(measure, FREQUENCIES, geometry)
@@ -226,8 +226,8 @@ def default_signals(layers: tuple[int, ...], sizes: list[tuple[int, int, int]]) 
         height, width, channels = sizes[layer - 1]
         site = np.zeros((height, width, channels), np.float32)
         site[height // 2, width // 2] = 1.0
-        found[f"layer_{layer}/site"] = Signal(layer - 1, jnp.asarray(site))
-        found[f"layer_{layer}/all"] = Signal(layer - 1, jnp.ones((height, width, channels), jnp.float32))
+        found[f"layer_{layer}/site"] = Signal(layer - 1, site)
+        found[f"layer_{layer}/all"] = Signal(layer - 1, np.ones((height, width, channels), np.float32))
     return found
 
 
@@ -249,7 +249,7 @@ def predict_field(config: ConfigDict, trained: Trained, images: ImageSet) -> dic
     angles = np.unique(protocol.table["angle"])
     rows = np.flatnonzero(np.isin(protocol.table["angle"], angles[: settings.angles]))
     shown = np.concatenate([protocol.images[rows], protocol.blank[None]])
-    image = jnp.asarray(np.repeat(shown, settings.chains, axis=0))
+    image = np.repeat(shown, settings.chains, axis=0)
     sampler, clip = read_sampler(config, model, True), config.sampler.gradient_clip or None
 
     @jax.jit
@@ -266,7 +266,7 @@ def predict_field(config: ConfigDict, trained: Trained, images: ImageSet) -> dic
     gradient_fn = Partial(
         lambda weights, image, position: make_gradient_fn(model, weights, image)(position),
         trained.weights,
-        jnp.asarray(protocol.images[rows]),
+        jax.device_put(protocol.images[rows]),
     )
     signals = default_signals(config.record.layers, shapes)
     contrasts = protocol.table["contrast"][rows]

@@ -136,13 +136,13 @@ def sample_block(job: Job, block: int) -> Iterator[tuple[int, Any, dict[str, jax
     rows = np.minimum(np.arange(block * size, (block + 1) * size), count - 1)
     screens = (protocol.burn_in_images[rows], np.repeat(protocol.blank[None], size, axis=0), protocol.images[rows])
     mesh = devices.make_mesh()
-    screens = devices.shard_batch(screens, mesh) if mesh.size > 1 else tuple(map(jnp.asarray, screens))
+    screens = devices.shard_batch(screens, mesh) if mesh.size > 1 else jax.device_put(screens)
     key = jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(protocol.name.encode()))
     start_key, key = jax.random.split(jax.random.fold_in(key, block))
-    weights, boundaries = job.trained.weights, jnp.asarray(protocol.periods.boundaries)
+    weights, boundaries = job.trained.weights, np.asarray(protocol.periods.boundaries)
     state = recorder.start(start_key, weights, screens)
     for first in range(0, protocol.periods.total, config.record.chunk):
-        state, traces = recorder.chunk(key, weights, state, screens, boundaries, jnp.int32(first))
+        state, traces = recorder.chunk(key, weights, state, screens, boundaries, np.int32(first))
         yield first, state, traces
 
 

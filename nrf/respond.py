@@ -56,7 +56,7 @@ def respond(config: ConfigDict, workdir: str | pathlib.Path) -> pathlib.Path:
         for done, first in enumerate(range(0, len(states), batch)):
             rows = np.minimum(np.arange(first, first + batch), len(states) - 1)  # a last, smaller batch: same program
             key = jax.random.fold_in(jax.random.key(config.seed), done)
-            pooled = np.asarray(sample(key, trained.weights, jnp.asarray(states[rows])), np.float32)
+            pooled = np.asarray(sample(key, trained.weights, states[rows]), np.float32)
             found.append(pooled[:, : min(batch, len(states) - first)])
             progress.update(done + 1)
             if stop.requested:

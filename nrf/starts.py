@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -150,9 +151,9 @@ _LATER = ("train.start_from", "model.checkpoint", "log.", "visualise.", "record.
 
 def _replaced(state: TrainState, new: Mapping[str, Any]) -> TrainState:
     """The state with some parts from elsewhere; an average of the weights begins with the weights."""
-    new = {name: jax.tree.map(jnp.asarray, part) for name, part in new.items()}
+    new = jax.device_put(dict(new))
     if getattr(state, "average", ()) and "average" not in new:
-        new["average"] = jax.tree.map(jnp.array, new["variables"])
+        new["average"] = jax.jit(lambda variables: jax.tree.map(jnp.copy, variables))(new["variables"])
     return state._replace(**new)
 
 
@@ -167,5 +168,5 @@ def _like(template: Any, stored: Any) -> Any:
             found = found.get(name) if isinstance(found, Mapping) else None
         if found is None or jnp.shape(found) != leaf.shape:
             return None
-        leaves.append(jnp.asarray(found, leaf.dtype))
+        leaves.append(np.asarray(found, leaf.dtype))
     return jax.tree.unflatten(structure, leaves) if leaves else None

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -81,8 +81,8 @@ def energy_variables(architecture: Architecture, arrays: Mapping[str, np.ndarray
         if _ALIAS.search(name) or name.removesuffix("_v") + "_orig" in arrays:
             continue
         path, value, collection = _energy_entry(architecture, name, np.asarray(array))
-        entries[(collection, *path)] = jnp.asarray(value, jnp.float32)
-    return {"params": {}, **unflatten_dict(entries)}
+        entries[(collection, *path)] = np.asarray(value, np.float32)
+    return jax.device_put({"params": {}, **unflatten_dict(entries)})
 
 
 def initializer_variables(arrays: Mapping[str, np.ndarray]) -> dict:
@@ -92,8 +92,8 @@ def initializer_variables(arrays: Mapping[str, np.ndarray]) -> dict:
         if _ALIAS.search(name):
             continue
         path, value = _initializer_entry(name, np.asarray(array))
-        entries[path] = jnp.asarray(value, jnp.float32)
-    return {"params": unflatten_dict(entries)}
+        entries[path] = np.asarray(value, np.float32)
+    return jax.device_put({"params": unflatten_dict(entries)})
 
 
 def check_matches(variables: dict, template: dict, source: str) -> dict:

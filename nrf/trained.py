@@ -74,8 +74,8 @@ def read_trained(config: ConfigDict, workdir: str | pathlib.Path, step: int | st
     guide = {}
     if trainer.initializer is not None:
         guide = check_matches(tree["initializer"], jax.eval_shape(trainer.initializer.init, key), where)
-    weights = jax.jit(trainer.model.prepare, compiler_options=UNOPTIMIZED)(jax.tree.map(jnp.asarray, variables))
-    guide, space = jax.tree.map(jnp.asarray, guide), read_image_space(config, trainer.model.bounds[0], folder)
+    weights = jax.jit(trainer.model.prepare, compiler_options=UNOPTIMIZED)(variables)
+    guide, space = jax.device_put(guide), read_image_space(config, trainer.model.bounds[0], folder)
     return Trained(trainer.model, weights, trainer.initializer, guide, int(tree["step"]), space, trainer.thermal_sd)
 
 

@@ -149,7 +149,8 @@ def _as_template(leaf: Leaf, saved: Any, template: Any) -> Any:
     value = _host_value(leaf, saved)
     if leaf.kind in SCALARS or isinstance(template, np.ndarray | np.generic):
         return value
-    array = jax.random.wrap_key_data(jnp.asarray(value), impl=leaf.dtype) if leaf.kind == "key" else jnp.asarray(value)
+    array = jax.device_put(value)
+    array = jax.random.wrap_key_data(array, impl=leaf.dtype) if leaf.kind == "key" else array
     return array if (sharding := _placed(template)) is None else place(array, sharding)
 
 

@@ -87,6 +87,12 @@ def test_every_flag_acts_or_is_refused(flag, tmp_path, calls, capsys):
     ACTS[flag](tmp_path, calls, *more)
 
 
+def test_flags_of_models_of_v1_are_checked_too(tmp_path):
+    for flag, words in (("--executor=dusk", "did you mean 'dask'"), ("--stages=raport", "did you mean 'report'")):
+        with pytest.raises(ConfigError, match=words):
+            launch.main([f"--config={REPOSITORY}/tests/v1models/tiny.py", f"--workdir={tmp_path / 'run'}", flag])
+
+
 def test_no_flag_is_left_out():
     flags = {action.dest for action in launch.make_parser()._actions} - {"help"}
     assert flags == set(ACTS)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
@@ -227,7 +228,7 @@ def _set_aside(population, config):
 
 def _rows(images, responses, mask, rates):
     arrays = (images, responses, mask, rates)
-    return Data(*(None if array is None else jnp.asarray(array, jnp.float32) for array in arrays))
+    return Data(*(None if array is None else jax.device_put(np.asarray(array, np.float32)) for array in arrays))
 
 
 def _mean_rates(config, population, trained):

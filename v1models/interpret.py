@@ -56,7 +56,7 @@ def gradient_receptive_fields(predict: Predict, images: np.ndarray) -> np.ndarra
         return predict(image[None])[0]
 
     jacobian = jax.jit(jax.jacrev(single))
-    total = sum(np.asarray(jacobian(image), np.float64) for image in jnp.asarray(images))
+    total = sum(np.asarray(jacobian(image), np.float64) for image in np.asarray(images))
     return total / len(images)
 
 
@@ -88,7 +88,7 @@ def most_exciting_images(
     Returns:
         (images (len(neurons), *shape), predictions (len(neurons),)).
     """
-    neurons = jnp.asarray(neurons)
+    neurons = np.asarray(neurons)
 
     def onto_sphere(image):
         image = image - image.mean()
@@ -108,9 +108,9 @@ def most_exciting_images(
 
     keys = jax.random.split(key, (starts, len(neurons)))
     images, values = jax.jit(jax.vmap(jax.vmap(ascend), in_axes=(0, None)))(keys, neurons)
-    best = jnp.argmax(values, 0)
-    chosen = jnp.arange(len(neurons))
-    return np.asarray(images[best, chosen]), np.asarray(values[best, chosen])
+    images, values = np.asarray(images), np.asarray(values)
+    best, chosen = values.argmax(0), np.arange(len(neurons))
+    return images[best, chosen], values[best, chosen]
 
 
 def filter_centers(gaussians: np.ndarray, bounds: GaussianBounds) -> np.ndarray:

@@ -131,7 +131,7 @@ def neuron_costs(noise: str, predictions: jax.Array, responses: jax.Array, mask:
     """
     weight = np.ones(np.shape(responses)) if mask is None else np.asarray(mask)
     total = np.asarray(responses) * weight if noise in ("poisson", "bernoulli") else weight
-    sums = np.asarray(neuron_sums(noise, jnp.asarray(predictions), jnp.asarray(responses), mask))
+    sums = np.asarray(jax.jit(neuron_sums, static_argnums=0)(noise, predictions, responses, mask))
     return sums / np.maximum(np.sum(total, axis=0), 1)
 
 

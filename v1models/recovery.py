@@ -41,9 +41,8 @@ def centers(spec: NetworkSpec, members: Member, truth: Truth | None, images: jax
     if "kernel" in members.params.get("layer1", {}):
         weight = weight * np.linalg.norm(np.asarray(members.params["layer1"]["kernel"]), axis=2)
     bounds = layer.bounds_for(spec.input_shape)
-    clipped = np.asarray(jax.vmap(lambda gaussians: clip_parameters(gaussians, bounds))(
-        members.params["layer0"]["gaussians"]
-    ))  # fmt: skip
+    clip = jax.jit(jax.vmap(lambda gaussians: clip_parameters(gaussians, bounds)))
+    clipped = np.asarray(clip(members.params["layer0"]["gaussians"]))
     return {
         "true": truth.gaussians[0, CENTER_X : CENTER_Y + 1].T,
         "fitted": np.moveaxis(clipped[:, 0, CENTER_X : CENTER_Y + 1], 1, 2),

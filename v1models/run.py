@@ -30,7 +30,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
@@ -159,8 +158,15 @@ def summarize(scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {"correlation": dict(zip(PERCENTILES, map(float, percentiles), strict=True)), **losses}
 
 
+def one_of(members: Member, index: int) -> Member:
+    """One of several members."""
+    return jax.tree.map(lambda leaf: leaf[index], members)
+
+
 def slice_result(result: FitResult, index: int, count: int) -> FitResult:
     """One instance's part of a fit."""
+    if len(result.correlations) == count:
+        return result
     part = slice(index * count, (index + 1) * count)
     return result._replace(
         history=type(result.history)(*(np.asarray(scores)[:, part] for scores in result.history)),
@@ -204,10 +210,10 @@ def write_results(
         tested = np.asarray(predict(result.members, experiment.test.images))[sound]
         summary = summary.assign(**write_test(tested, experiment, folder))
     summary.to_csv(folder / "percentiles.csv", index=False)
-    found = recovery.centers(spec, result.members, experiment.truth, experiment.train.images[:500])
+    found = recovery.centers(spec, result.members, experiment.truth, np.asarray(experiment.train.images)[:500])
     if found is not None:
         write_arrays(folder / recovery.CENTERS, found, compress=True)
-    save_member(config, experiment, spec, jax.tree.map(lambda leaf: leaf[best], result.members), folder)
+    save_member(config, experiment, spec, jax.jit(one_of)(result.members, best), folder)
     row = {name: value for name, value in summary.iloc[0].items() if name != "instance"}
     diverged = int(result.diverged.sum())
     done = {"finished": True, **{name: float(value) for name, value in row.items()}}
@@ -315,9 +321,9 @@ def training_scores(
 
 def predict_in_chunks(experiment: Experiment, members: Member) -> np.ndarray:
     """Predictions of the training images, (S, n, N), a few images at a time: convolutions of many take much memory."""
-    images = experiment.train.images
+    images = np.asarray(experiment.train.images)
     count = len(images)
-    padded = jnp.concatenate([images, jnp.zeros((-count % CHUNK, *images.shape[1:]), images.dtype)])
+    padded = np.concatenate([images, np.zeros((-count % CHUNK, *images.shape[1:]), images.dtype)])
 
     def predict(member, chunks):
         return jax.lax.map(lambda chunk: experiment.trainer.predict(member, chunk), chunks)
@@ -332,7 +338,7 @@ def save_member(
 ) -> None:
     """Write the weights of one member and what some neurons want to see, as arrays for figures."""
     variables = {"params": member.params, **({"batch_stats": member.batch_stats} if member.batch_stats else {})}
-    weights = Network(spec).apply(variables, method="weights")
+    weights = jax.jit(lambda variables: Network(spec).apply(variables, method="weights"))(variables)
     arrays = {
         f"layer{index}_{name}": np.asarray(value)
         for index, layer in enumerate(weights)
@@ -352,14 +358,14 @@ def save_member(
     averages = interpret.spike_triggered_average(
         train.images, responses - responses.min(0), None if train.mask is None else np.asarray(train.mask)[:, :shown]
     )
-    flat = train.images.reshape(len(train.images), -1)
-    norm = float(jnp.linalg.norm(flat - flat.mean(1, keepdims=True), axis=1).mean())
+    flat = np.asarray(train.images).reshape(len(train.images), -1)
+    norm = float(np.linalg.norm(flat - flat.mean(1, keepdims=True), axis=1).mean())
     exciting, responses = interpret.most_exciting_images(
         predict, spec.input_shape, neurons, norm, jax.random.key(0), steps=60
     )
     fields = {
         "neurons": neurons, "spike_triggered_averages": averages,
-        "gradients": interpret.gradient_receptive_fields(predict, experiment.validation.images[:50]),
+        "gradients": interpret.gradient_receptive_fields(predict, np.asarray(experiment.validation.images)[:50]),
         "most_exciting_images": exciting, "responses": responses,
     }  # fmt: skip
     write_arrays(folder / "receptive_fields.npz", fields, compress=True)

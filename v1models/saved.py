@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -44,7 +43,7 @@ class FittedModel(NamedTuple):
     def predict(self, images: Any) -> np.ndarray:
         """Responses of every member, (M, n, N), to images as recorded: (n, pixels) or (n, rows, columns)."""
         images = as_images(np.asarray(images, np.float64), self.spec.input_shape)
-        images = jnp.asarray((images - self.offset) / self.scale, jnp.float32)
+        images = ((images - self.offset) / self.scale).astype(np.float32)
         network = Network(self.spec)
 
         def one(params, batch_stats):

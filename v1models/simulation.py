@@ -13,7 +13,7 @@ model can reach.
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from runtime.errors import ConfigError
@@ -54,7 +54,8 @@ def _units(random, count, size):
 
 def _center_surround_rates(random, images, neurons, units, hidden_units, size):
     gaussians = _units(random, units, size)
-    filters = np.asarray(difference_of_gaussians(jnp.asarray(gaussians), size, size, default_bounds(size, size)))
+    bounds = default_bounds(size, size)
+    filters = np.asarray(jax.jit(difference_of_gaussians, static_argnums=(1, 2, 3))(gaussians, size, size, bounds))
     drive = _standardized(images.reshape(len(images), -1) @ filters.reshape(units, -1).T)
     inner = _sparse_weights(random, units, hidden_units)
     hidden = np.logaddexp(0, 2 * _standardized(drive @ inner))

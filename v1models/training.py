@@ -16,6 +16,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -157,17 +158,19 @@ def stack_hypers(hypers: Sequence[Hyper], repeats: int = 1) -> Hyper:
                 f"instance {index} has other penalties or dropout layers than instance 0; instances in one "
                 "fit may differ in numbers only: give the penalty to all of them, 0 where it is off."
             )
-    return jax.tree.map(lambda *leaves: jnp.repeat(jnp.stack(leaves), repeats, axis=0), *hypers)
+    return jax.tree.map(lambda *leaves: np.repeat(np.stack(leaves), repeats, axis=0), *hypers)
 
 
 def start_members(
     trainer: Trainer, seeds: Sequence[int], instances: int = 1, mean_rates: jax.Array | None = None
 ) -> Member:
     """Fresh members, instance after instance, each with every seed; a seed means the same start in all instances."""
-    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    init = jax.jit(jax.vmap(lambda key: trainer.init(key, mean_rates)))
-    members = init(keys)
-    return jax.tree.map(lambda leaf: jnp.concatenate([leaf] * instances), members)
+
+    def start(keys):
+        members = jax.vmap(lambda key: trainer.init(key, mean_rates))(jnp.stack(keys))
+        return jax.tree.map(lambda leaf: jnp.concatenate([leaf] * instances), members)
+
+    return jax.jit(start)([jax.random.key(seed) for seed in seeds])
 
 
 # Where every core has members of its own, XLA must not split single operations between cores as well: handing a part to
@@ -188,9 +191,21 @@ def side_by_side(function: Callable, axes: Sequence[int | None], size: int | Non
         size: most members in one program, or None for all that there are (on a CPU, for an equal share for each core).
     """
     program = jax.jit(jax.vmap(function, in_axes=axes))
-    workers, alone = 1, program
-    if jax.default_backend() == "cpu":
-        workers, alone = _cores(), jax.jit(jax.vmap(function, in_axes=axes), compiler_options=ONE_CORE)
+    workers = _cores() if jax.default_backend() == "cpu" else 1
+
+    def of_share(start, share, *arguments):
+        chosen = (
+            jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, share), argument)
+            if axis == 0 else argument
+            for argument, axis in zip(arguments, axes, strict=True)
+        )  # fmt: skip
+        return jax.vmap(function, in_axes=axes)(*chosen)
+
+    together, alone = (jax.jit(of_share, static_argnums=1, compiler_options=chosen) for chosen in (None, ONE_CORE))
+
+    @partial(jax.jit, static_argnums=1)
+    def joined(parts, repeated):
+        return jax.tree.map(lambda *leaves: jnp.concatenate([*leaves[:-1], leaves[-1][repeated:]]), *parts)
 
     def mapped(*arguments):
         count = jax.tree.leaves(arguments[axes.index(0)])[0].shape[0]
@@ -198,19 +213,10 @@ def side_by_side(function: Callable, axes: Sequence[int | None], size: int | Non
         starts = [min(first, count - share) for first in range(0, count, share)]
         if len(starts) == 1:
             return program(*arguments)
-        run = alone if len(starts) >= workers else program
-
-        def part(start):
-            chosen = (
-                jax.tree.map(lambda leaf: leaf[start : start + share], argument) if axis == 0 else argument
-                for argument, axis in zip(arguments, axes, strict=True)
-            )
-            return jax.block_until_ready(run(*chosen))
-
+        run = alone if 1 < workers <= len(starts) else together
         with ThreadPoolExecutor(workers) as pool:
-            parts = list(pool.map(part, starts))
-        repeated = len(starts) * share - count
-        return jax.tree.map(lambda *leaves: jnp.concatenate([*leaves[:-1], leaves[-1][repeated:]]), *parts)
+            parts = list(pool.map(lambda start: jax.block_until_ready(run(np.int32(start), share, *arguments)), starts))
+        return joined(parts, len(starts) * share - count)
 
     return mapped
 
@@ -236,10 +242,8 @@ def initial_state(members: Member, plan: Plan) -> FitState:
     empty = np.full((logs, count), np.nan, np.float32)
     best = ()
     if plan.stopping:
-        zeros = jnp.zeros(count, jnp.int32)
-        best = Best(
-            members.params, members.batch_stats, jnp.full(count, -jnp.inf), zeros, zeros, zeros, jnp.ones(count, bool)
-        )
+        zeros, worst = np.zeros(count, np.int32), np.full(count, -np.inf, members.rate_scale.dtype)
+        best = Best(members.params, members.batch_stats, worst, zeros, zeros, zeros, np.ones(count, bool))
     return FitState(members, best, History(*[empty.copy() for _ in History._fields]), 0)
 
 
@@ -321,7 +325,15 @@ def fit(
     scored = side_by_side(score, (0, 0, None), plan.members_at_once)
 
     def evaluate(members, part):
-        return scored(members, hyper, part)
+        return tuple(map(np.asarray, scored(members, hyper, part)))
+
+    @jax.jit
+    def stand_still(best, before, members):
+        return _select(best.active, members, before)
+
+    @jax.jit
+    def look(best, members, score, epoch):
+        return _update_best(trainer, best, members, score, epoch, plan.stopping)
 
     draw_orders = plan.orders(rows)
     state = initial_state(members, plan)
@@ -338,24 +350,22 @@ def fit(
         trained, info = run(state.members, hyper, data, orders)
         best = state.best
         if plan.stopping:
-            trained = _select(best.active, trained, state.members)
+            trained = stand_still(best, state.members, trained)
             loss, correlation = evaluate(trained, stopping_data)
             watched = -loss if plan.stopping.monitor == "loss" else correlation.mean(-1)
-            watched = jnp.where(jnp.isfinite(watched), watched, -jnp.inf)
-            best, trained = _update_best(trainer, best, trained, watched, epochs[log], plan.stopping)
+            best, trained = look(best, trained, np.where(np.isfinite(watched), watched, -np.inf), epochs[log])
         loss, correlation = evaluate(trained, validation)
-        if not bool(jnp.any(jnp.isfinite(loss))):
+        if not np.isfinite(loss).any():
             raise RunError(
                 f"after epoch {epochs[log]} no member's validation loss is finite; lower the learning rate "
                 "or look for values that are not finite in the data."
             )
         scores = {
-            "train_loss": info.loss[:, -1],
-            "penalty": info.penalty[:, -1],
+            "train_loss": np.asarray(info.loss)[:, -1],
+            "penalty": np.asarray(info.penalty)[:, -1],
             "validation_loss": loss,
             "validation_correlation": correlation.mean(-1),
         }
-        scores = {name: np.asarray(value) for name, value in scores.items()}
         for name, value in scores.items():
             getattr(state.history, name)[log] = value
         state = FitState(trained, best, state.history, log + 1)
@@ -373,7 +383,7 @@ def fit(
 
 
 def _all_stopped(state):
-    return isinstance(state.best, Best) and not bool(jnp.any(state.best.active))
+    return isinstance(state.best, Best) and not np.any(state.best.active)
 
 
 def _result(state, plan, evaluate, validation):
@@ -381,7 +391,7 @@ def _result(state, plan, evaluate, validation):
     if plan.stopping:
         members = members._replace(params=state.best.params, batch_stats=state.best.batch_stats)
         best_epoch = np.asarray(state.best.epoch)
-    correlations = np.asarray(evaluate(members, validation)[1])
+    correlations = evaluate(members, validation)[1]
     finite = np.all(
         [np.isfinite(np.asarray(leaf)).reshape(leaf.shape[0], -1).all(1) for leaf in jax.tree.leaves(members.params)],
         axis=0,

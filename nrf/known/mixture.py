@@ -111,9 +111,9 @@ def make_energy(mixture: Mixture, scale: str):
 
     y: (B, 32); log z: (B, 1), only for 'joint'.  screen: (Aᵀx (B, 32), |x|² (B,), ẑ (B,)), see `make_screen`.
     """
-    precision, overlap = jnp.asarray(mixture.precision, jnp.float32), jnp.asarray(mixture.overlap, jnp.float32)
-    nodes = jnp.asarray(GRID[::4], jnp.float32)
-    log_prior = (SHAPE - 1) * jnp.log(nodes) - nodes / SCALE
+    precision, overlap = mixture.precision.astype(np.float32), mixture.overlap.astype(np.float32)
+    nodes = GRID[::4].astype(np.float32)
+    log_prior = (SHAPE - 1) * np.log(nodes) - nodes / SCALE
 
     def energy(position, screen):
         y, (projected, power, mode) = position[0], screen
@@ -160,7 +160,7 @@ def make_gradient_fn(energy, screen) -> GradientFn:
 def start_positions(key: jax.Array, mixture: Mixture, count: int, scale: str) -> tuple[jax.Array, ...]:
     """Draws from the prior: y (B, 32), for 'joint' also log z (B, 1)."""
     keys = jax.random.split(key)
-    root = jnp.asarray(np.linalg.cholesky(mixture.prior), jnp.float32)
+    root = np.linalg.cholesky(mixture.prior).astype(np.float32)
     y = jax.random.normal(keys[0], (count, UNITS)) @ root.T
     if scale != "joint":
         return (y,)

@@ -166,15 +166,15 @@ def write_predictions(config: ConfigDict, model: gsm.Mixture, workdir: str | pat
         np.linalg.solve(gsm.curvature(model, z), z * projected / gsm.NOISE)
         for projected, z in zip(screen[0].astype(float), screen[2].astype(float), strict=True)
     ]
-    mean = (jnp.asarray(np.stack(means), jnp.float32),)
-    dark = (jnp.zeros((1, gsm.UNITS)),)
+    mean = (np.stack(means).astype(np.float32),)
+    dark = (np.zeros((1, gsm.UNITS), np.float32),)
     table = predictions.predict(
-        gsm.make_gradient_fn(gsm.make_energy(model, known.scale), tuple(map(jnp.asarray, screen))),
+        gsm.make_gradient_fn(gsm.make_energy(model, known.scale), jax.device_put(screen)),
         predictions.Rest(mean, mean, mean),
         predictions.Rest(dark, dark, dark),
         shown,
         make_geometry((gsm.UNITS,), known.step_size, known.friction, 1.0),
-        {f"layer_{LAYER}/site": predictions.Signal(0, jnp.ones(gsm.UNITS))},
+        {f"layer_{LAYER}/site": predictions.Signal(0, np.ones(gsm.UNITS, np.float32))},
         jax.random.key(config.seed),
         gsm.UNITS,
     )

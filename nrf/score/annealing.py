@@ -109,7 +109,7 @@ def fit_base(mean: Position, variance: Position, bounds: Sequence[Bounds], least
     """Base of given means and variances, both kept where a Gaussian can be: inside the walls, sd at least `least`."""
     means = (np.clip(m, low, high) for m, (low, high) in zip(mean, bounds, strict=True))
     scales = (np.sqrt(np.maximum(v, least**2)) for v in variance)
-    return Base(*(tuple(jnp.asarray(each, jnp.float32) for each in part) for part in (means, scales)))
+    return Base(*(tuple(np.asarray(each, np.float32) for each in part) for part in (means, scales)))
 
 
 # --- moves ---------------------------------------------------------------------------------------------------------
@@ -264,8 +264,8 @@ class Annealer:
         grid = (grid - grid[0]) / (grid[-1] - grid[0])
         levels = np.concatenate([np.zeros(PILOT_WARMUP), grid])
         _, (steps, spread) = self._adapt(
-            run_key, chains, arguments, base, unit_scale, jnp.asarray(levels, jnp.float32),
-            jnp.asarray(groups, jnp.float32),
+            run_key, chains, arguments, base, unit_scale, levels.astype(np.float32),
+            np.asarray(groups, np.float32),
         )  # fmt: skip
         steps, spread = (np.asarray(x, np.float64)[PILOT_WARMUP:] for x in (steps, spread))
         return space_levels(grid, spread, steps, count)
@@ -301,8 +301,8 @@ class Annealer:
             missing = self.chunk - len(after[part])
             ends = (np.pad(before[part], (0, missing)), np.pad(after[part], (0, missing)))
             chains, acceptance = self._stretch(
-                key, chains, arguments, base, unit_scale, *(jnp.asarray(x, jnp.float32) for x in ends),
-                jnp.asarray(np.pad(steps[part], (0, missing)), jnp.float32), jnp.int32(first),
+                key, chains, arguments, base, unit_scale, *(x.astype(np.float32) for x in ends),
+                np.pad(steps[part], (0, missing)).astype(np.float32), np.int32(first),
             )  # fmt: skip
             # Sums of thousands of single-precision increments are kept in double.
             total += np.asarray(chains.log_weight, np.float64)

@@ -205,11 +205,11 @@ def fit_ica(
     mean, covariance = patches.mean(axis=0), _covariance(patches)
     values, vectors = np.linalg.eigh(covariance)
     whitening = (vectors / np.sqrt(values)).T
-    white = jnp.asarray((patches - mean) @ whitening.T, jnp.float32)
+    white = jax.device_put(((patches - mean) @ whitening.T).astype(np.float32))
     size = white.shape[1]
     rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(size, size)))
     spread = np.tile(np.linspace(-2.5, 2.0, ICA_SCALES), (size, 1))  # log variances
-    start = tuple(jnp.asarray(x, jnp.float32) for x in (rotation, np.zeros((size, ICA_SCALES)), spread))
+    start = tuple(x.astype(np.float32) for x in (rotation, np.zeros((size, ICA_SCALES)), spread))
     optimizer = optax.adam(optax.cosine_decay_schedule(ICA_RATE, max(updates, 1)))
 
     def loss(parameters, batch):

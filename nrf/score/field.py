@@ -222,7 +222,7 @@ def bound_log_partition(config: ConfigDict, trained: Trained, images: np.ndarray
     rows = np.arange(score.chains) % len(images)
     explore = make_explorer(config, trained, clamped=False)
     half = score.equilibrate // 2
-    explored = explore(keys[0], jnp.asarray(images[rows], jnp.float32), half, score.equilibrate - half, progress)
+    explored = explore(keys[0], np.asarray(images[rows], np.float32), half, score.equilibrate - half, progress)
     base = base_of(explored, score.chains, model.bounds, temperature)
     base = ais.Base(*(tuple(each[:1] for each in part) for part in base))
     annealer = ais.Annealer(free_target(model, temperature), model.bounds, score.leapfrog)
@@ -290,14 +290,14 @@ def make_image_bounds(config: ConfigDict, trained: Trained) -> Callable[..., dic
 
     def bound(images: np.ndarray, progress: Callable[[int, str], None], reverse: bool = True) -> dict[str, np.ndarray]:
         if not bounds:
-            log_f = -np.asarray(model.energy(trained.weights, (jnp.asarray(images, jnp.float32),))) / temperature
+            log_f = -np.asarray(model.energy(trained.weights, (np.asarray(images, np.float32),))) / temperature
             return {"lower": log_f, "upper": log_f}
         size, found = score.block, []
         for first in range(0, len(images), size):
             # A last block of fewer images runs the same program.
             rows = np.repeat(np.minimum(np.arange(first, first + size), len(images) - 1), chains)
             key = jax.random.fold_in(jax.random.key(config.seed), first)
-            found.append(one_block(jnp.asarray(images[rows], jnp.float32), key, size, reverse))
+            found.append(one_block(np.asarray(images[rows], np.float32), key, size, reverse))
             progress(min(first + size, len(images)), "log f of images")
         return {name: np.concatenate([block[name] for block in found])[: len(images)] for name in found[0]}
 
@@ -307,4 +307,4 @@ def make_image_bounds(config: ConfigDict, trained: Trained) -> Callable[..., dic
 def local_scales(model, temperature: float) -> Position:
     """Standard deviation sqrt(T) of a unit by the quadratic term of its energy alone: layers (1, H, W, C)."""
     shapes = model.architecture.state_shapes(1)
-    return tuple(jnp.asarray(np.full(shape, np.sqrt(temperature), np.float32)) for shape in shapes)
+    return tuple(np.full(shape, np.sqrt(temperature), np.float32) for shape in shapes)

@@ -82,8 +82,8 @@ def make_restorer(
     score, model, temperature = config.score, trained.model, read_temperature(config)
     inverse, offset = np.linalg.inv(grey.matrix), grey.offset
     shape = model.architecture.state_shapes(1)[0][1:]
-    back = jnp.asarray(inverse, jnp.float32)
-    shift = jnp.asarray(offset, jnp.float32)
+    back = inverse.astype(np.float32)
+    shift = offset.astype(np.float32)
     mixes = np.count_nonzero(grey.matrix - np.diag(np.diag(grey.matrix))) > 0
     low, high = model.bounds[0]
     bounds = ((UNBOUNDED if mixes else model.bounds[0]), *model.bounds[1:])
@@ -148,17 +148,17 @@ def make_restorer(
         pulled = precision * (task.seen + inverse @ offset)
         images = np.linalg.solve(stiffness, inverse.T @ pulled.T).T.reshape(-1, *shape)
         images = images if grey.gain is None else grey.gain.apply(images)
-        images = jnp.asarray(np.clip(images, low, high), jnp.float32)
+        images = np.asarray(np.clip(images, low, high), np.float32)
         root = np.linalg.cholesky(np.linalg.inv(stiffness)) if mixes else np.eye(1)
         latents = tuple(
-            jnp.asarray(np.full(s, np.sqrt(temperature), np.float32)) for s in model.architecture.state_shapes(1)[1:]
+            np.full(s, np.sqrt(temperature), np.float32) for s in model.architecture.state_shapes(1)[1:]
         )
         own = np.ones(len(offset)) if mixes else np.diag(stiffness) ** -0.5
-        unit_scale = (jnp.asarray(own, jnp.float32).reshape(1, *shape), *latents)
+        unit_scale = (own.astype(np.float32).reshape(1, *shape), *latents)
         key, start_key = jax.random.split(jax.random.key(config.seed))
         arguments = (
             trained.weights,
-            *(jnp.asarray(each, jnp.float32) for each in (task.seen, precision, root)),
+            *(np.asarray(each, np.float32) for each in (task.seen, precision, root)),
         )
         chains, log_step = begin(start_key, arguments, images), np.float32(np.log(ais.FIRST_STEP))
         settling = -(-score.restore // (2 * CHUNK)) * CHUNK

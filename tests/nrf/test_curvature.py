@@ -100,7 +100,7 @@ def quadratic(size=12, seed=0, batch=3):
 
     def gradient_fn(position):
         away = position[0] - centre
-        pull = jnp.einsum("bij,bj->bi", jnp.asarray(matrices, jnp.float32), away)
+        pull = jnp.einsum("bij,bj->bi", matrices.astype(np.float32), away)
         return 0.5 * jnp.sum(away * pull, axis=1), (pull,)
 
     return matrices, centre, gradient_fn
@@ -110,12 +110,22 @@ def geometry_of(size):
     return cv.make_geometry((size,), STEP, FRICTION, TEMPERATURE)
 
 
+def iterate(gradient_fn, position, geometry, start, steps):
+    """Lanczos iteration as one program; start: in units of the steps."""
+
+    @jax.jit
+    def run(position, start):
+        return cv.lanczos(cv.step_operator(gradient_fn, position, geometry), start, steps)
+
+    return run((position.astype(np.float32),), np.asarray(start, np.float32))
+
+
 def test_measure_of_a_signal_is_exact_for_a_quadratic_energy():
     matrices, centre, gradient_fn = quadratic()
-    geometry, position = geometry_of(12), (jnp.asarray(centre, jnp.float32),)
-    signal = jnp.asarray(np.random.default_rng(1).normal(size=(3, 12)), jnp.float32)
-    operator = cv.step_operator(gradient_fn, position, geometry)
-    measure = cv.spectral_measure(cv.lanczos(operator, cv.signal_to_steps((signal,), geometry), 12))
+    geometry = geometry_of(12)
+    signal = np.random.default_rng(1).normal(size=(3, 12)).astype(np.float32)
+    along = cv.signal_to_steps((signal,), geometry)
+    measure = cv.spectral_measure(iterate(gradient_fn, centre, geometry, along, 12))
     variance = cv.signal_variance(measure, geometry)
     exact = TEMPERATURE * np.einsum("bi,bij,bj->b", signal, np.linalg.inv(matrices), signal)
     np.testing.assert_allclose(variance, exact, rtol=1e-3)
@@ -135,9 +145,7 @@ def test_iteration_that_is_exhausted_ends_cleanly():
     # A start inside the span of two modes, and one of no length at all.
     start = np.zeros((3, 12))
     start[:2] = vectors[:2, :, 1] + vectors[:2, :, 7]
-    operator = cv.step_operator(gradient_fn, (jnp.asarray(centre, jnp.float32),), geometry_of(12))
-    krylov = cv.lanczos(operator, jnp.asarray(start, jnp.float32), 6)
-    measure = cv.spectral_measure(krylov)
+    measure = cv.spectral_measure(iterate(gradient_fn, centre, geometry_of(12), start, 6))
     for b in range(2):
         order = np.argsort(-measure.weights[b])[:2]
         found = sorted(measure.nodes[b, order] / STEP**2)
@@ -148,11 +156,10 @@ def test_iteration_that_is_exhausted_ends_cleanly():
 def test_onset_is_that_of_the_linear_system():
     matrices, centre, gradient_fn = quadratic()
     geometry = geometry_of(12)
-    position, moved = (jnp.asarray(centre, jnp.float32),), np.random.default_rng(2).normal(size=(3, 12))
+    moved = np.random.default_rng(2).normal(size=(3, 12))
     signal = np.random.default_rng(3).normal(size=(3, 12))
-    operator = cv.step_operator(gradient_fn, position, geometry)
-    krylov = cv.lanczos(operator, cv.to_steps((jnp.asarray(moved, jnp.float32),), geometry), 12)
-    along = cv.signal_to_steps((jnp.asarray(signal, jnp.float32),), geometry)
+    krylov = iterate(gradient_fn, centre, geometry, cv.to_steps((moved.astype(np.float32),), geometry), 12)
+    along = cv.signal_to_steps((signal.astype(np.float32),), geometry)
     found = cv.onset_response(krylov, along, geometry, 40)
     values, vectors = np.linalg.eigh(matrices)
     shares = np.einsum("bi,bik->bk", signal, vectors) * np.einsum("bi,bik->bk", moved, vectors)
@@ -165,15 +172,15 @@ def test_table_tells_gain_from_no_gain():
     contrasts, size = np.repeat([0.0, 0.5, 1.0], 2), 8
     for gated in (True, False):
         gain = 1.0 + 2.0 * contrasts[:, None] if gated else np.ones((6, 1))
-        rest = jnp.asarray(contrasts[:, None] * np.ones((6, size)), jnp.float32)
+        rest = (contrasts[:, None] * np.ones((6, size))).astype(np.float32)
 
         def gradient_fn(position, rest=rest, gain=gain):
             away = position[0] - rest
-            return 0.5 * jnp.sum(gain * away * away, axis=1), (jnp.asarray(gain, jnp.float32) * away,)
+            return 0.5 * jnp.sum(gain * away * away, axis=1), (gain.astype(np.float32) * away,)
 
         known = Rest((rest,), (rest,), (rest,))
-        blank = Rest(*(((jnp.zeros((1, size)),),) * 3))
-        signals = {"all": Signal(0, jnp.ones(size))}
+        blank = Rest(*(((np.zeros((1, size), np.float32),),) * 3))
+        signals = {"all": Signal(0, np.ones(size, np.float32))}
         table = predict(gradient_fn, known, blank, contrasts, geometry_of(size), signals, jax.random.key(0), 8)
         found = table["signals"]["all"]
         curvature = np.array([1.0, 2.0, 3.0]) if gated else np.ones(3)
@@ -190,7 +197,7 @@ def test_table_tells_gain_from_no_gain():
 def test_mean_states_are_those_of_the_distribution():
     _, centre, gradient_fn = quadratic(size=4, batch=8)
     sampler = make_sampler("underdamped", step_size=0.8, friction=0.8, temperature=0.01)
-    start = (jnp.zeros((8, 4)),)
+    start = (np.zeros((8, 4), np.float32),)
     run = jax.jit(functools.partial(mean_states, gradient_fn, sampler, settle=100, steps=4000))
     found = run(jax.random.key(0), start)
     np.testing.assert_allclose(found.mean[0], centre, atol=0.05)

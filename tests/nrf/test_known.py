@@ -3,7 +3,6 @@
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -49,7 +48,7 @@ def test_energy_is_the_density_written_out(model, scale):
     rng = np.random.default_rng(0)
     y, log_z = rng.normal(size=(2, gsm.UNITS)), rng.normal(size=(2, 1)) * 0.3
     position = (y, log_z) if scale == "joint" else (y,)
-    found = gsm.make_energy(model, scale)(tuple(jnp.asarray(p, jnp.float32) for p in position), screen)
+    found = np.asarray(jax.jit(gsm.make_energy(model, scale))(tuple(p.astype(np.float32) for p in position), screen))
     for row, contrast in enumerate(contrasts):
         x = gsm.image(model, contrast)
         prior = 0.5 * y[row] @ model.precision @ y[row]
@@ -73,7 +72,7 @@ def test_energy_is_the_density_written_out(model, scale):
 def test_curvature_is_the_hessian_of_the_energy(model):
     screen = gsm.make_screen(model, np.array([0.75]))
     energy = gsm.make_energy(model, "mode")
-    found = jax.hessian(lambda y: energy((y[None],), screen)[0])(jnp.ones(gsm.UNITS))
+    found = jax.jit(jax.hessian(lambda y: energy((y[None],), screen)[0]))(np.ones(gsm.UNITS, np.float32))
     np.testing.assert_allclose(found, gsm.curvature(model, float(screen[2][0])), rtol=1e-3, atol=1e-3)
 
 

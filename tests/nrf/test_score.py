@@ -46,11 +46,10 @@ def small():
         growth_rate=4, num_ch_initter=4,
     )  # fmt: skip
     model = make_energy(architecture, weight_norm=False)
-    variables = jax.tree.map(lambda w: 2.2 * w, model.init(jax.random.key(4)))
-    weights = model.prepare(variables)
+    weights = jax.jit(lambda key: model.prepare(jax.tree.map(lambda w: 2.2 * w, model.init(key))))(jax.random.key(4))
     image, first, second = np.meshgrid(GRID, GRID, GRID, indexing="ij")
     states = (image.reshape(-1, 1, 1, 1), np.stack([first, second], -1).reshape(-1, 1, 1, 2))
-    energy = jax.jit(model.energy)(weights, tuple(jnp.asarray(s, jnp.float32) for s in states))
+    energy = jax.jit(model.energy)(weights, tuple(s.astype(np.float32) for s in states))
     on_grid = np.asarray(energy, np.float64).reshape((len(GRID),) * 3) / TEMPERATURE
     return config, Trained(model, weights, None, {}, 0, ImageSpace((-1.0, 1.0), True, None), None), on_grid
 
@@ -104,7 +103,8 @@ def flat_field(small):
         growth_rate=2, num_ch_initter=2,
     )  # fmt: skip
     model = make_energy(architecture, weight_norm=False)
-    weights = model.prepare(jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0))))
+    flat = jax.jit(lambda key: model.prepare(jax.tree.map(jnp.zeros_like, model.init(key))))
+    weights = flat(jax.random.key(0))
     # Far from the walls at ±1: states have standard deviation 0.1.
     cold = tiny_config(
         score={"restore": 400, "leapfrog": 3, "temperature": 0.01}, positive={"start": "random", "steps": 4}

@@ -25,7 +25,7 @@ tiny_config = functools.partial(trained_run.tiny_config, "small")
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("source") / "run", tiny_config())
+    return make_run(tmp_path_factory.mktemp("source") / "run", tiny_config(), whole=True)
 
 
 def stored(folder):

@@ -15,7 +15,10 @@ from runtime.errors import ConfigError
 from tests.nrf.trained_run import make_run, tiny_config
 from tests.parity import viz as parity_viz
 
-FILES = ("tinyB_layer0", "tinyB_layer3", "tinyC_layer1", "tinyC_layer2")
+FILES = (
+    "tinyB_layer0", "tinyC_layer1",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("tinyB_layer3", "tinyC_layer2")),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,10 @@ def model():
 def descent(model, step_size=0.2):
     """A sampler without noise, so that batches of different sizes see the same numbers."""
     return make_sampler("momentum", step_size=step_size, bounds=model.bounds)
+
+
+def fresh(model, seed, count):
+    return jax.jit(lambda key: uniform_states(key, model, count))(jax.random.key(seed))
 
 
 def run(model, weights, states, selected, mode, layer, steps=5, **options):
@@ -49,13 +56,12 @@ def test_steps_equal_the_originals(shared, name):
 @pytest.mark.parametrize("mode", ["channels_energy", "channels_state"])
 def test_channels_side_by_side_equal_channels_alone(model, mode):
     model, weights = model
-    states = uniform_states(jax.random.key(2), model, 2 * 4)
+    states = fresh(model, 2, 2 * 4)
     options = {"gradient_clip": 0.1, "samples": 2}
     together = run(model, weights, states, viz.select_channels(4, 2), mode, 1, **options)
     rows = slice(4, 6)  # channel 2
-    alone = run(
-        model, weights, tuple(s[rows] for s in states), viz.select_channels(4, 2)[rows], mode, 1, gradient_clip=0.1
-    )
+    some, selected = tuple(np.asarray(s)[rows] for s in states), viz.select_channels(4, 2)[rows]
+    alone = run(model, weights, some, selected, mode, 1, gradient_clip=0.1)
     np.testing.assert_allclose(together.frames[:, rows], alone.frames, atol=1e-6)
     assert np.abs(alone.frames[-1] - alone.frames[0]).max() > 1e-4
 
@@ -64,18 +70,18 @@ def test_channel_energy_goes_down_and_unreached_layers_above_rest(model):
     model, weights = model
     assert viz.reached_layers(model.architecture, 0) == (0, 1, 2)
     assert viz.reached_layers(model.architecture, 2) == (1, 2)
-    states = uniform_states(jax.random.key(3), model, 4)
+    states = fresh(model, 3, 4)
     trajectory = run(model, weights, states, viz.select_channels(4, 1), "channels_energy", 1, steps=8)
     energy = np.asarray(trajectory.energy)
     assert (energy[-1] < energy[0]).all()
-    units = model.unit_energies(weights, states)[1]
-    expected = [0.5 * float(units[c, :, :, c].sum()) for c in range(4)]
+    units = np.asarray(jax.jit(model.unit_energies)(weights, states)[1])
+    expected = [0.5 * units[c, :, :, c].sum() for c in range(4)]
     np.testing.assert_allclose(energy[0], expected, rtol=1e-5)
 
 
 def test_held_channel_is_held(model):
     model, weights = model
-    states = uniform_states(jax.random.key(4), model, 4)
+    states = fresh(model, 4, 4)
     selected = viz.select_channels(2, 2)
     trajectory = run(model, weights, states, selected, "channels_state", 2, held_value=0.6)
     held = np.asarray(trajectory.states[2])
@@ -84,11 +90,11 @@ def test_held_channel_is_held(model):
 
 def test_annealing_starts_hot_and_ends_at_the_samplers_temperature(model):
     model, weights = model
-    states = uniform_states(jax.random.key(5), model, 2)
+    states = fresh(model, 5, 2)
     sampler = make_sampler("underdamped", temperature=(0.1, 0.2, 0.3), bounds=model.bounds)
     functions = viz.make_visualisation(model, sampler, annealing=viz.Annealing(16.0, 4))
     selected = viz.select_channels(1, 2)
-    state, step = functions.init(weights, states, selected), jax.jit(functions.step)
+    state, step = jax.jit(functions.init)(weights, states, selected), jax.jit(functions.step)
     for number, factor in ((0, 16.0), (2, 4.0), (4, 1.0), (9, 1.0)):
         _, info = step(jax.random.key(0), weights, state, selected, jnp.int32(number))
         np.testing.assert_allclose(info.effective_temperature, np.array([0.1, 0.2, 0.3]) * factor, rtol=1e-5)

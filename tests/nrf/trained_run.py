@@ -1,5 +1,6 @@
 """A run folder as training leaves it, without the training: for tests of the stages that follow."""
 
+import json
 import pathlib
 
 import jax
@@ -7,6 +8,7 @@ from ml_collections import FrozenConfigDict
 
 from nrf.from_config import make_trainer
 from nrf.image_space import make_image_space, write_image_space
+from nrf.update import Trainer
 from runtime.checkpoint import Checkpoints
 from runtime.config import save_config
 from runtime.images import load_images
@@ -58,10 +60,31 @@ def tiny_config(preset: str = "tiny", **changes) -> FrozenConfigDict:
     return FrozenConfigDict(config)
 
 
-def make_run(folder: pathlib.Path, config: FrozenConfigDict) -> pathlib.Path:
-    """Write the config and a checkpoint of an untrained model into `folder`."""
+DRAWN: dict[str, tuple] = {}  # compiling the draw takes seconds, and most tests ask for the same weights
+
+
+def draw_weights(config: FrozenConfigDict, trainer: Trainer) -> tuple[dict, dict]:
+    """Random weights of the energy and of the initializer, drawn once for all configs with the same networks."""
+    name = json.dumps([config.model.to_dict(), config.initializer.to_dict(), trainer.initializer is not None])
+
+    def draw(key):
+        weights_key, guide_key = jax.random.split(key)
+        return trainer.model.init(weights_key), trainer.initializer.init(guide_key) if trainer.initializer else {}
+
+    if name not in DRAWN:
+        DRAWN[name] = jax.device_get(jax.jit(draw)(jax.random.key(0)))
+    return DRAWN[name]
+
+
+def make_run(folder: pathlib.Path, config: FrozenConfigDict, whole: bool = False) -> pathlib.Path:
+    """Write the config and a checkpoint of an untrained model: its weights, or (whole) all that training carries."""
     trainer = make_trainer(config, config.data.num_train)
-    state = jax.jit(trainer.create_state)(jax.random.key(0))
+    if whole:
+        state = jax.jit(trainer.create_state)(jax.random.key(0))
+    else:
+        variables, guide = draw_weights(config, trainer)
+        average = {"average": variables} if config.train.average else {}
+        state = {"step": 0, "variables": variables, "initializer": guide, **average}
     save_config(config, folder)
     data = config.data
     images = load_images(data.name, size=data.size, channels=data.channels, num_train=data.num_train, num_test=1)

@@ -1,6 +1,7 @@
 """Every config of the suite: it says what it is, expands into runs that can be built, and trains."""
 
 import ast
+import functools
 import itertools
 import pathlib
 
@@ -34,6 +35,7 @@ SMALL = (
 )  # fmt: skip
 
 
+@functools.cache
 def runs_of(path, preset="", overrides=()):
     config = load_config(f"{path}{preset}", overrides)
     return expand(config) if is_sweep(config) else [Run(path.stem, config)]

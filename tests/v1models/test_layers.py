@@ -30,7 +30,7 @@ from v1models.layers.gaussian_readout import GaussianReadout, interpolate
 from v1models.layers.rotated_convolution import RotatedConvolution
 from v1models.network import Network, as_images, default_dropout, default_strengths, initialize, parameter_count
 from v1models.specification import NetworkSpec
-from v1models.update import Data, Optimization, default_hyper, make_trainer, random_orders
+from v1models.update import Data, Optimization, default_hyper, make_trainer
 
 KEY = jax.random.key(0)
 
@@ -38,7 +38,12 @@ KEY = jax.random.key(0)
 def _apply(spec, images, **options):
     network = Network(spec)
     variables = initialize(network, KEY)
-    return network, variables, jax.jit(functools.partial(network.apply, **options))(variables, images)
+    return network, variables, run(network, variables, images, **options)
+
+
+def run(network, variables, *arguments, **options):
+    """network.apply as one program."""
+    return jax.jit(functools.partial(network.apply, **options))(variables, *arguments)
 
 
 def test_separable_gaussians_equal_the_two_dimensional_formula():
@@ -51,7 +56,8 @@ def test_separable_gaussians_equal_the_two_dimensional_formula():
     )
     bounds = GaussianBounds((0, np.inf), (1, 25), (2, 9), (2, 7))
     for concentric, summed in ((True, True), (False, False), (True, False)):
-        ours = difference_of_gaussians(jnp.asarray(parameters), 9, 11, bounds, concentric, summed)
+        options = (9, 11, bounds, concentric, summed)
+        ours = np.asarray(jax.jit(lambda numbers, o=options: difference_of_gaussians(numbers, *o))(parameters))
         y, x = np.mgrid[:9, :11]
         for f in range(4):
             (a1, s1, x1, y1), (a2, s2, x2, y2) = parameters[0, :, f], parameters[1, :, f]
@@ -67,7 +73,7 @@ def test_gradients_at_kinks_are_the_chosen_ones():
     zero = jnp.zeros(())
     assert jax.grad(clamp_non_negative)(zero) == 1
     assert jax.grad(lambda w: clamp_non_negative(w, 0.0))(zero) == 0
-    clip = jax.grad(lambda v: clip_with_open_border(v, 1.0, 2.0))
+    clip = jax.jit(jax.grad(lambda v: clip_with_open_border(v, 1.0, 2.0)))
     assert [float(clip(jnp.float32(v))) for v in (0.5, 1.0, 1.5, 2.0, 2.5)] == [0, 1, 1, 1, 0]
     assert float(clip_with_open_border(jnp.float32(1.5), 2.0, 1.0)) == 2
 
@@ -75,14 +81,14 @@ def test_gradients_at_kinks_are_the_chosen_ones():
 def test_softplus_is_accurate_to_rounding_and_its_derivative_is_the_sigmoid():
     x = np.concatenate([np.linspace(-60, 60, 4001), np.linspace(-1, 1, 401)]).astype(np.float32)
     expected = np.logaddexp(0, x.astype(np.float64))
-    assert np.max(np.abs(np.asarray(softplus(jnp.asarray(x)), np.float64) / expected - 1)) < 4e-7
-    np.testing.assert_allclose(jax.vmap(jax.grad(softplus))(jnp.asarray(x)), jax.nn.sigmoid(x), rtol=1e-6)
+    assert np.max(np.abs(np.asarray(jax.jit(softplus)(x), np.float64) / expected - 1)) < 4e-7
+    np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(softplus)))(x), jax.nn.sigmoid(x), rtol=1e-6)
 
 
 @pytest.mark.parametrize("how", ["unit", "cap", "frobenius"])
 def test_normalizations(how):
-    weights = jnp.asarray(np.random.default_rng(1).standard_normal((5, 3)) * [0.1, 1, 5], jnp.float32)
-    used, norms = normalize(weights, how)[0], np.linalg.norm(weights, axis=0)
+    weights = (np.random.default_rng(1).standard_normal((5, 3)) * [0.1, 1, 5]).astype(np.float32)
+    used, norms = jax.jit(normalize, static_argnums=1)(weights, how)[0], np.linalg.norm(weights, axis=0)
     if how == "frobenius":
         np.testing.assert_allclose(np.linalg.norm(used), 3, rtol=1e-6)
     else:
@@ -96,8 +102,8 @@ def test_normalizations(how):
 )
 def test_convolution_shapes(padding, stride, expected):
     spec = NetworkSpec((11, 11, 1), (Convolution(2, width=7, stride=stride, padding=padding),))
-    network, variables, _ = _apply(spec, jnp.ones((1, 11, 11, 1)))
-    assert network.apply(variables, jnp.ones((1, 11, 11, 1)), method="activities")[0].shape == (
+    network, variables, _ = _apply(spec, np.ones((1, 11, 11, 1)))
+    assert run(network, variables, np.ones((1, 11, 11, 1)), method="activities")[0].shape == (
         1,
         expected,
         expected,
@@ -109,19 +115,19 @@ def test_convolution_shapes(padding, stride, expected):
 
 
 def test_a_kernel_may_be_wider_than_its_input():
-    images = jnp.asarray(np.random.default_rng(2).standard_normal((2, 3, 3, 2)))
+    images = np.random.default_rng(2).standard_normal((2, 3, 3, 2)).astype(np.float32)
     for cropped, side in ((True, 3), (False, 8)):
         spec = NetworkSpec((3, 3, 2), (Convolution(4, width=8, stride=4, cropped=cropped),))
         _, variables, y = _apply(spec, images)
         kernel = variables["params"]["layer0"]["kernel"].reshape(side, side, 2, 4)
         assert spec.shapes[1] == (1, 1, 4)
         layout = ("NHWC", "HWIO", "NHWC")
-        expected = jax.lax.conv_general_dilated(images, kernel, (4, 4), "SAME", dimension_numbers=layout)
+        expected = jax.lax.conv_general_dilated(images, np.asarray(kernel), (4, 4), "SAME", dimension_numbers=layout)
         np.testing.assert_allclose(y.reshape(expected.shape), expected, atol=1e-5)
 
 
 def test_readouts_against_their_formulas():
-    images = jnp.asarray(np.random.default_rng(2).standard_normal((3, 4, 5, 2)), jnp.float32)
+    images = np.random.default_rng(2).standard_normal((3, 4, 5, 2)).astype(np.float32)
     x = np.asarray(images)
 
     _, variables, output = _apply(NetworkSpec((4, 5, 2), (Factorized(6, normalization="features"),)), images)
@@ -144,7 +150,7 @@ def test_readouts_against_their_formulas():
     params = variables["params"]["layer0"]
     kernel = np.asarray(params["mask"]).reshape(3, 3, 1, 2) * np.asarray(params["features"])
     plain = Network(NetworkSpec((4, 5, 2), (Convolution(2, width=3),)))
-    same = plain.apply({"params": {"layer0": {"kernel": kernel.reshape(18, 2), "bias": params["bias"]}}}, images)
+    same = run(plain, {"params": {"layer0": {"kernel": kernel.reshape(18, 2), "bias": params["bias"]}}}, images)
     np.testing.assert_allclose(output, same, rtol=1e-4, atol=1e-5)
 
 
@@ -169,7 +175,7 @@ def test_turning_an_image_turns_the_maps_of_rotated_kernels_and_moves_their_orie
 
 
 def test_a_gaussian_readout_reads_between_the_places_of_the_grid():
-    images = jnp.asarray(np.random.default_rng(4).standard_normal((3, 5, 7, 2)), jnp.float32)
+    images = np.random.default_rng(4).standard_normal((3, 5, 7, 2)).astype(np.float32)
     spec = NetworkSpec((5, 7, 2), (GaussianReadout(6, initial_range=0.9),))
     network, variables, output = _apply(spec, images)
     params = variables["params"]["layer0"]
@@ -178,12 +184,12 @@ def test_a_gaussian_readout_reads_between_the_places_of_the_grid():
         channels = [map_coordinates(image[..., c], [rows, columns], order=1) for c in range(2)]
         np.testing.assert_allclose(found, np.einsum("cn,cn->n", channels, params["kernel"]), rtol=1e-4, atol=1e-5)
     # The middle and both ends of the grid.
-    places = jnp.asarray([[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]])[None]
-    np.testing.assert_allclose(interpolate(images, places), images[:, [0, 2, 4], [0, 3, 6]], rtol=1e-5)
+    places = np.array([[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]], np.float32)[None]
+    np.testing.assert_allclose(jax.jit(interpolate)(images, places), images[:, [0, 2, 4], [0, 3, 6]], rtol=1e-5)
     # Draws differ between images and outputs and scatter by the spread.
-    variables["params"]["layer0"]["spread"] = 0.1 * jnp.eye(2)[..., None].repeat(6, 2)
-    ramp = jnp.broadcast_to(jnp.linspace(-1, 1, 5)[:, None, None], (4000, 5, 7, 1)) * jnp.ones((1, 1, 1, 2))
-    drawn = network.apply(variables, ramp, train=True, rngs={"dropout": KEY}) / np.asarray(params["kernel"]).sum(0)
+    variables["params"]["layer0"]["spread"] = 0.1 * np.eye(2)[..., None].repeat(6, 2)
+    ramp = np.broadcast_to(np.linspace(-1, 1, 5)[:, None, None], (4000, 5, 7, 1)) * np.ones((1, 1, 1, 2))
+    drawn = run(network, variables, ramp, train=True, rngs={"dropout": KEY}) / np.asarray(params["kernel"]).sum(0)
     inner = np.abs(params["place"][0]) < 0.5
     np.testing.assert_allclose(np.std(drawn, 0)[inner], 0.1, rtol=0.1)
     np.testing.assert_allclose(np.mean(drawn, 0)[inner], params["place"][0][inner], atol=0.01)
@@ -191,41 +197,42 @@ def test_a_gaussian_readout_reads_between_the_places_of_the_grid():
 
 def test_a_gaussian_readout_finds_its_place():
     """Weights and place are fitted to responses that were made at a place it did not start from."""
-    images = jax.random.normal(KEY, (400, 6, 6, 1))
-    smooth = jnp.asarray(gaussian_filter(np.asarray(images), (0, 1.5, 1.5, 0)))
-    responses = 3 * interpolate(smooth, jnp.asarray([[0.5], [-0.6]])[None])[..., 0]
+    images = np.random.default_rng(0).normal(size=(400, 6, 6, 1)).astype(np.float32)
+    smooth = gaussian_filter(images, (0, 1.5, 1.5, 0))
+    responses = 3 * np.asarray(jax.jit(interpolate)(smooth, np.array([[[0.5], [-0.6]]], np.float32)))[..., 0]
     readout = GaussianReadout(1, initial_range=0.0, initial_spread=0.2, weight_initializer="ones")
     spec = NetworkSpec((6, 6, 1), (readout,))
     trainer = make_trainer(Network(spec), Optimization(noise="gaussian", batch_size=50))
-    orders = random_orders(jax.random.split(KEY, 1), 0, 60, 400)[0]
-    member, _ = jax.jit(trainer.epochs)(trainer.init(KEY), default_hyper(spec, 1e-2), Data(smooth, responses), orders)
+    orders = np.stack([np.random.default_rng(epoch).permutation(400) for epoch in range(60)])
+    start, train = jax.jit(trainer.init), jax.jit(trainer.epochs)
+    member, _ = train(start(KEY), default_hyper(spec, 1e-2), Data(smooth, responses), orders)
     np.testing.assert_allclose(member.params["layer0"]["place"][:, 0], [0.5, -0.6], atol=0.1)
 
 
 def test_divisive_normalization_is_its_formula_and_saturates():
-    images = jnp.asarray(np.random.default_rng(5).standard_normal((3, 4, 5, 2)), jnp.float32)
+    images = np.random.default_rng(5).standard_normal((3, 4, 5, 2)).astype(np.float32)
     spec = NetworkSpec((4, 5, 2), (DivisiveNormalization(initial_weight=0.5, initial_constant=2.0),))
     network, variables, _ = _apply(spec, images)
-    output = network.apply(variables, images, method="activities")[0]
+    output = run(network, variables, images, method="activities")[0]
     squares = np.square(np.maximum(images, 0))
     np.testing.assert_allclose(output, squares / (4 + 0.5 * squares.sum(-1, keepdims=True)), rtol=1e-4, atol=1e-6)
-    strong = network.apply(variables, 1e4 * jnp.ones((1, 4, 5, 2)), method="activities")[0]
+    strong = run(network, variables, 1e4 * np.ones((1, 4, 5, 2)), method="activities")[0]
     np.testing.assert_allclose(strong, 1.0, rtol=1e-4)
-    gradient = jax.grad(lambda x: network.apply(variables, x).sum())(jnp.zeros((1, 4, 5, 2)))
+    gradient = jax.jit(jax.grad(lambda x: network.apply(variables, x).sum()))(np.zeros((1, 4, 5, 2), np.float32))
     assert np.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize(("positivity", "change"), [("clamp", lambda w: np.maximum(w, 0)), ("absolute", np.abs)])
 def test_factors_are_made_non_negative_as_asked(positivity, change):
     spec = NetworkSpec((4, 5, 2), (Factorized(6, positive="both", positivity=positivity),))
-    network, variables, _ = _apply(spec, jnp.ones((1, 4, 5, 2)))
-    weights, params = network.apply(variables, method="weights")[0], variables["params"]["layer0"]
+    network, variables, _ = _apply(spec, np.ones((1, 4, 5, 2)))
+    weights, params = run(network, variables, method="weights")[0], variables["params"]["layer0"]
     np.testing.assert_allclose(weights["features"], change(np.asarray(params["features"])))
     np.testing.assert_allclose(weights["mask"].reshape(20, 6), change(np.asarray(params["mask"])))
 
 
 def test_streams_add_and_gate():
-    images = jnp.asarray(np.random.default_rng(3).standard_normal((3, 1, 1, 6)), jnp.float32)
+    images = np.random.default_rng(3).standard_normal((3, 1, 1, 6)).astype(np.float32)
     flat = np.asarray(images).reshape(3, 6)
     _, variables, output = _apply(NetworkSpec((1, 1, 6), (AddStreams(2),)), images)
     np.testing.assert_allclose(
@@ -237,11 +244,11 @@ def test_streams_add_and_gate():
 
 def test_inhibitory_outputs_are_the_last_and_negative():
     spec = NetworkSpec((1, 1, 4), (Dense(5, activation="softplus", inhibitory=2), Dense(1, positive=True)))
-    network, variables, _ = _apply(spec, jnp.ones((2, 1, 1, 4)))
-    first = network.apply(variables, jnp.ones((2, 1, 1, 4)), method="activities")[0]
+    network, variables, _ = _apply(spec, np.ones((2, 1, 1, 4)))
+    first = run(network, variables, np.ones((2, 1, 1, 4)), method="activities")[0]
     assert (first[..., :3] > 0).all()
     assert (first[..., 3:] < 0).all()
-    assert (network.apply(variables, method="weights")[1]["kernel"] >= 0).all()
+    assert (run(network, variables, method="weights")[1]["kernel"] >= 0).all()
 
 
 @pytest.mark.parametrize(("mask", "distinct"), [("unit", False), ("entry", True)])
@@ -250,32 +257,32 @@ def test_dropout_keeps_the_mean_and_shares_masks_as_asked(mask, distinct):
         (1, 1, 1), (LinearScale(), Dense(400, weight_initializer="ones", dropout=0.3, dropout_mask=mask))
     )
     network = Network(spec)
-    variables, images = initialize(network, KEY), jnp.ones((50, 1, 1, 1))
+    variables, images = initialize(network, KEY), np.ones((50, 1, 1, 1))
     output = np.asarray(
-        network.apply(variables, images, train=True, dropout=default_dropout(spec), rngs={"dropout": KEY})
+        run(network, variables, images, train=True, dropout=default_dropout(spec), rngs={"dropout": KEY})
     )
     np.testing.assert_allclose(np.unique(output), [0, 1 / 0.7], rtol=1e-6)
     assert abs(output.mean() - 1) < 0.12
     assert (np.ptp(output, axis=0).max() > 0) == distinct
-    assert (np.asarray(network.apply(variables, images)) == 1).all()
+    assert (np.asarray(run(network, variables, images)) == 1).all()
 
 
 def test_batch_norm_uses_the_batch_in_training_and_running_statistics_after():
     spec = NetworkSpec((1, 1, 3), (Dense(4, bias=False, batch_norm=True),))
-    network, images = Network(spec), jax.random.normal(KEY, (64, 1, 1, 3)) * 3 + 1
+    network, images = Network(spec), np.random.default_rng(0).normal(1, 3, (64, 1, 1, 3)).astype(np.float32)
     variables = initialize(network, KEY)
-    output, changed = network.apply(variables, images, train=True, mutable=["batch_stats"])
-    np.testing.assert_allclose(output.mean(0), 0, atol=1e-5)
-    np.testing.assert_allclose(output.std(0), 1, atol=1e-2)
+    output, changed = run(network, variables, images, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(np.mean(output, 0), 0, atol=1e-5)
+    np.testing.assert_allclose(np.std(output, 0), 1, atol=1e-2)
     mean = changed["batch_stats"]["layer0"]["norm"]["mean"]
-    drive = images.reshape(64, 3) @ variables["params"]["layer0"]["kernel"]
+    drive = images.reshape(64, 3) @ np.asarray(variables["params"]["layer0"]["kernel"])
     np.testing.assert_allclose(mean, 0.1 * drive.mean(0), rtol=1e-4, atol=1e-6)
 
 
 def test_initial_output_predicts_mean_rates():
     spec = NetworkSpec((3, 3, 1), (Dense(2, activation="softplus", weight_initializer="zeros"),))
     variables = initialize(Network(spec), KEY, mean_rates=jnp.array([0.5, 3.0]))
-    np.testing.assert_allclose(Network(spec).apply(variables, jnp.ones((1, 3, 3, 1)))[0], [0.5, 3.0], rtol=1e-5)
+    np.testing.assert_allclose(run(Network(spec), variables, np.ones((1, 3, 3, 1)))[0], [0.5, 3.0], rtol=1e-5)
 
 
 def test_specification_survives_json_and_counts_parameters():
@@ -345,11 +352,11 @@ def test_what_does_not_fit_is_refused_with_a_reason(build, message):
 
 def test_penalty_strengths_are_arguments():
     spec = NetworkSpec((3, 3, 1), (Dense(2, penalties={"l2": 0.5, "d2x": 0.0}),))
-    network, variables, _ = _apply(spec, jnp.ones((1, 3, 3, 1)))
+    network, variables, _ = _apply(spec, np.ones((1, 3, 3, 1)))
     strengths = default_strengths(spec)
-    kernel = variables["params"]["layer0"]["kernel"]
+    kernel = np.asarray(variables["params"]["layer0"]["kernel"])
     np.testing.assert_allclose(
-        network.apply(variables, strengths, method="penalty"), 0.25 * (kernel**2).sum(), rtol=1e-5
+        run(network, variables, strengths, method="penalty"), 0.25 * (kernel**2).sum(), rtol=1e-5
     )
     doubled = jax.tree.map(lambda value: 2 * value, strengths)
-    np.testing.assert_allclose(network.apply(variables, doubled, method="penalty"), 0.5 * (kernel**2).sum(), rtol=1e-5)
+    np.testing.assert_allclose(run(network, variables, doubled, method="penalty"), 0.5 * (kernel**2).sum(), rtol=1e-5)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from runtime.errors import ConfigError, RunError, did_you_mean
@@ -163,16 +162,16 @@ class NDN:
         self._reseed()
         adam = {name: options[name] for name in ("beta1", "beta2", "epsilon")}
         with on_device(options["use_gpu"]), Summaries(output_dir, options, silent) as summaries:
-            trainer, run = _trainer(self.spec, regime.optimization(self.noise_dist, size, self.quirks, **adam))
-            data = Data(*(None if a is None else jnp.asarray(a) for a in (images, responses, mask)), self._rates())
+            trainer, start, run = _trainer(self.spec, regime.optimization(self.noise_dist, size, self.quirks, **adam))
+            data = Data(*jax.device_put((images, responses, mask)), self._rates())
             hyper = self._hyper(options, use_dropout)
-            member = trainer.start(import_weights(self.spec, self._arrays()), jax.random.key(self.tf_seed))
+            member = start(import_weights(self.spec, self._arrays()), jax.random.key(self.tf_seed))
             scorer = Scorer(self.spec, trainer, self.noise_dist, self.log_correlation, size, self.quirks)
             parts = {"train": train} if test is None else {"train": train, "test": test}
             stream = np.random.RandomState(self.tf_seed)
             for epoch in range(epochs):
                 order = stream.permutation(train)
-                member, _ = run(member, hyper, data, jnp.asarray(order[None], jnp.int32))
+                member, _ = run(member, hyper, data, order[None].astype(np.int32))
                 if summaries.printed(epoch):
                     costs = {name: scorer.cost(member, hyper, data, part) for name, part in parts.items()}
                     self.history.append(summaries.print_costs(epoch, costs))
@@ -308,7 +307,7 @@ class NDN:
 
     def _rates(self):
         poisson = self.noise_dist == "poisson" and self.poisson_unit_norm is not None
-        return jnp.asarray(self.poisson_unit_norm) if poisson else None
+        return jax.device_put(self.poisson_unit_norm) if poisson else None
 
     def _hyper(self, options, use_dropout):
         hyper = default_hyper(self.spec, options["learning_rate"])
@@ -325,15 +324,15 @@ class NDN:
     def _outputs(self, images, layer, use_gpu):
         self._reseed()
         with on_device(use_gpu):
-            params = jax.tree.map(jnp.asarray, import_weights(self.spec, self._arrays()))
-            return np.asarray(_activities(self.spec)(params, jnp.asarray(images))[layer].reshape(len(images), -1))
+            params = import_weights(self.spec, self._arrays())
+            return np.asarray(_activities(self.spec)(params, images)[layer]).reshape(len(images), -1)
 
 
 # Scripts make the same network with one seed after another: its programs are compiled once.
 @functools.lru_cache(maxsize=4)
-def _trainer(spec: NetworkSpec, options: Optimization) -> tuple[Trainer, Callable]:
+def _trainer(spec: NetworkSpec, options: Optimization) -> tuple[Trainer, Callable, Callable]:
     trainer = make_trainer(Network(spec), options)
-    return trainer, jax.jit(trainer.epochs)
+    return trainer, jax.jit(trainer.start), jax.jit(trainer.epochs)
 
 
 @functools.lru_cache(maxsize=4)

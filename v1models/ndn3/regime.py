@@ -197,10 +197,9 @@ def poisson_rates(
 
 def start_members(trainer: Trainer, network: NetworkSpec, seeds: Sequence[int], instances: int = 1) -> Member:
     """Members with a leading axis, instance after instance, each with every seed, from NDN3's initial values."""
-    members = [
-        trainer.start(import_weights(network, initial_values(network, seed)), jax.random.key(seed)) for seed in seeds
-    ]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves * instances), *members)
+    values = [import_weights(network, initial_values(network, seed)) for seed in seeds] * instances
+    keys = [jax.random.key(seed) for seed in seeds] * instances
+    return jax.jit(jax.vmap(trainer.start))(jax.tree.map(lambda *leaves: np.stack(leaves), *values), jnp.stack(keys))
 
 
 def numpy_orders(seeds: Sequence[int]) -> Orders:
@@ -217,7 +216,7 @@ def numpy_orders(seeds: Sequence[int]) -> Orders:
                 for seed, stream in streams.items()
             }
             position[0] = first + epochs
-            return jnp.asarray(np.stack([drawn[seed] for seed in seeds]), jnp.int32)
+            return np.stack([drawn[seed] for seed in seeds]).astype(np.int32)
 
         return orders
 
