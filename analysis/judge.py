@@ -35,7 +35,6 @@ from analysis.checks.trials import Trials
 from runtime.errors import ConfigError, clear_errors, did_you_mean
 
 NEEDED = ("signals", "onset", "offset", "sample_ms", "contrast")
-OPTIONAL = ("momentum", "angle", "place")
 LEAST_TRIALS, LEAST_BLANK, LEAST_STIMULUS, LEAST_GROUP = 8, 16, 48, 4
 LEAST_SIZE, MOST_SIZE = 1e-60, 1e60  # of the largest value: fourth powers of what is beyond are no numbers
 

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from nrf import convolution as conv
@@ -226,11 +225,6 @@ def plan_nets(architecture: Architecture, method: str) -> tuple[NetPlan, ...]:
             )
         )
     return tuple(plans)
-
-
-def count_parameters(variables: Variables) -> int:
-    """Number of trained numbers in `variables`."""
-    return int(sum(np.prod(p.shape) for p in jax.tree.leaves(variables["params"])))
 
 
 def _to_maps(states: States) -> list[jax.Array]:

@@ -47,8 +47,6 @@ from runtime.images import load_images
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import Progress
 
-TRACE_TYPES = ("float16", "float32")
-
 
 def record(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, pathlib.Path]:
     """Make the recordings of config.record, or what is missing of them; returns the folder of each by name.

@@ -10,7 +10,6 @@ distribution of contrast over images, wide in nature.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -165,11 +164,6 @@ def gaussian_like(images: np.ndarray, number: int, seed: int) -> np.ndarray:
     normals = np.random.default_rng(seed).standard_normal((number, len(values)))
     drawn = mean + (normals * np.sqrt(np.maximum(values, 0))) @ vectors.T
     return drawn.reshape(number, *images.shape[1:]).astype(np.float32)
-
-
-def prefixed(prefix: str, measures: Mapping[str, float]) -> dict[str, float]:
-    """The same measures under names that begin with `prefix`/."""
-    return {f"{prefix}/{name}": value for name, value in measures.items()}
 
 
 def _flat(images: np.ndarray) -> np.ndarray:

@@ -57,10 +57,6 @@ class _Plan(NamedTuple):
     encoder: tuple[conv.Convolution, ...]
     sides: tuple[_Side, ...]
 
-    @property
-    def code_channels(self) -> int:
-        return self.image_channels + self.growth * len(self.encoder)
-
 
 class _Weights(nn.Module):
     """Parameters of the encoder and of every side network; calling gives effective weights."""

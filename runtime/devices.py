@@ -80,11 +80,6 @@ def check_divides(batch_size: int, mesh: Mesh) -> None:
         raise ConfigError(f"a batch of {batch_size} cannot be shared out over {mesh.size} devices: use {possible}")
 
 
-def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Returns a tree whose arrays are whole on every device; on several processes, each passes the same values."""
-    return jax.tree.map(lambda leaf: place(leaf, NamedSharding(mesh, PartitionSpec())), tree)
-
-
 def place(leaf: Any, sharding: Sharding) -> jax.Array:
     """Returns an array, or an array of typed keys, laid out over devices, those of other processes among them.
 

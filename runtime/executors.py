@@ -43,7 +43,6 @@ OPTIONS = {
     "pbs": _JOB,
 }
 CLUSTERS = {"slurm": "SLURMCluster", "sge": "SGECluster", "pbs": "PBSCluster"}
-SUBMIT = {"slurm": "sbatch", "sge": "qsub", "pbs": "qsub"}
 
 Execute = Callable[[Callable, Sequence[tuple]], Iterator[tuple[int, Any]]]
 

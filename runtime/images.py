@@ -161,11 +161,6 @@ def steps_per_epoch(batch_size: int, num_train: int) -> int:
     return num_train // batch_size
 
 
-def epoch_of(step: int, batch_size: int, num_train: int) -> int:
-    """Returns the epoch, from 0, to which a step belongs."""
-    return step // steps_per_epoch(batch_size, num_train)
-
-
 def batch_indices(seed: int, step: int, batch_size: int, num_train: int) -> np.ndarray:
     """Returns which training images make up the batch of a step: (batch_size,), int64.
 

@@ -83,16 +83,6 @@ class MetricsWriter:
             os.fsync(self._file.fileno())
             self._synced = time.monotonic()
 
-    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-        """Writes images to TensorBoard: each (H, W), (H, W, 1) or (H, W, 3), values in [0, 1]."""
-        if not self._writes:
-            return
-        for name, image in _flatten(images).items():
-            pixels = np.clip(np.asarray(image, np.float32), 0.0, 1.0)
-            pixels = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
-            pixels = np.repeat(pixels, 3 // pixels.shape[-1], axis=-1)
-            self._tensorboard.add_image(name, pixels, step, dataformats="HWC")
-
     def close(self) -> None:
         if self._writes:
             os.fsync(self._file.fileno())

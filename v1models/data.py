@@ -152,11 +152,6 @@ def load_each_region(root: str | os.PathLike = "Data", regions: Sequence[int] = 
     return [load_folder(Path(root) / REGION_FOLDERS[region], source=SUPPLEMENT) for region in regions]
 
 
-def load_regions(root: str | os.PathLike = "Data", regions: Sequence[int] = (1,)) -> Population:
-    """One region of Antolík et al. (2016), or several pooled with masks; arguments as `load_each_region`."""
-    return pool_populations(load_each_region(root, regions))
-
-
 def of_region(value: Any, region: int, field: str) -> Any:
     """A setting of one region: the one number for all, or the region's of a tuple with one for each of 1, 2, 3.
 

@@ -223,10 +223,3 @@ def normalized_correlation(predictions: np.ndarray, trials: np.ndarray) -> np.nd
     covariance, _ = _covariance(predictions, average, shown)
     spread = _covariance(predictions, predictions, shown)[0] * signal_power(trials)
     return np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), np.nan)
-
-
-def poisson_null_cost(responses: np.ndarray, mean_rates: np.ndarray, offset: float = 1e-06) -> np.ndarray:
-    """Normalized Poisson loss of predicting a neuron's mean rate m: −[mean(r) ln(m + ε) − m] / max(m, 1e-8), (N,)."""
-    rates = np.asarray(mean_rates, np.float64)
-    mean = np.asarray(responses, np.float64).mean(0)
-    return -(mean * np.log(rates + offset) - rates) / np.maximum(rates, 1e-8)

@@ -21,8 +21,7 @@ class SynchronyTest(NamedTuple):
     """Test of each pair of channels against surrogates."""
 
     amplitude: np.ndarray  # (channels A, channels B) half range of the mean correlogram, correlation coefficients
-    surrogate_mean: np.ndarray  # (channels A, channels B)
-    effect_size: np.ndarray  # (channels A, channels B) amplitude less surrogate mean, in surrogate standard deviations
+    effect_size: np.ndarray  # (channels A, channels B) amplitude less the surrogates' mean, in their sd
     p_value: np.ndarray  # (channels A, channels B)
     q_value: np.ndarray  # (channels A, channels B) false discovery rate over the distinct pairs
     excess: np.ndarray  # (pairs,) amplitude less surrogate mean of the distinct pairs
@@ -147,7 +146,7 @@ def synchrony_test(
     excess = (observed - mean)[upper]
     null_excess = (drawn - mean)[:, upper[0], upper[1]].mean(axis=1)
     overall = float((1 + (null_excess >= excess.mean()).sum()) / (1 + surrogates))
-    return SynchronyTest(observed, mean, effect, p_value, q_value, excess, null_excess, overall)
+    return SynchronyTest(observed, effect, p_value, q_value, excess, null_excess, overall)
 
 
 def choose_surrogates(stimuli) -> str:

@@ -70,20 +70,6 @@ def movie_frames(traces, periods: Periods | None = None) -> np.ndarray:
     return frames
 
 
-def retinotopy_limits(mean_during, mean_outside) -> np.ndarray:
-    """Return per stimulus the common limits of all panels: smallest and largest mean of the stimulus.
-
-    Args:
-        mean_during, mean_outside: (stimuli, channels, height, width).
-
-    Returns:
-        (stimuli, channels, 2), the same for all channels of a stimulus.
-    """
-    both = np.stack([mean_during, mean_outside])
-    limits = np.stack([both.min(axis=(0, 2, 3, 4)), both.max(axis=(0, 2, 3, 4))], axis=-1)
-    return np.broadcast_to(limits[:, None], (*mean_during.shape[:2], 2))
-
-
 def find_orientation_preferences(angles, responses) -> Preferences:
     """Find what angle each channel prefers: the peak of the measured curve nearest to the maximum of the better cosine.
 

@@ -102,7 +102,6 @@ class RefereeInfo(NamedTuple):
     gradient: Position  # like position, energy per unit of state
     effective_temperature: jax.Array  # (layers,), the temperature
     acceptance: jax.Array  # scalar in [0, 1], mean acceptance probability of the chains
-    acceptance_per_chain: jax.Array  # (B,)
     is_divergent: jax.Array  # (B,) bool, an energy error beyond 1000 T; always false for MALA
     num_gradients: jax.Array  # (B,) int32, gradients that the chain's trajectory asked for
 
@@ -214,7 +213,6 @@ def build_kernel(options: MalaOptions | HmcOptions | NutsOptions):
             state.gradient,
             jnp.full(len(layers), temperature, jnp.float32),
             jnp.mean(rate).astype(jnp.float32),
-            rate,
             getattr(diagnostics, "is_divergent", jnp.zeros(rate.shape, bool)),
             jnp.broadcast_to(jnp.asarray(getattr(diagnostics, "num_integration_steps", 1), jnp.int32), rate.shape),
         )

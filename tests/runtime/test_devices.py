@@ -24,7 +24,8 @@ from runtime.checkpoint import Checkpoints, read_tree
 devices.initialize()
 mesh = devices.make_mesh()
 rng = np.random.default_rng(0)
-params = devices.replicate({"w": rng.standard_normal((6, 3)).astype(np.float32)}, mesh)
+whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+params = {"w": devices.place(rng.standard_normal((6, 3)).astype(np.float32), whole)}
 batch = devices.shard_batch({"x": rng.standard_normal((8, 6)), "key": jax.random.split(jax.random.key(0), 8)}, mesh)
 
 @jax.jit

@@ -100,7 +100,7 @@ def test_arrays_and_regions_are_normalized_by_their_own_statistics(tmp_path):
         assert part.train_responses.std() == pytest.approx(1) and part.validation_responses.std() == pytest.approx(1)
     np.testing.assert_array_equal(pooled.train_images[12:], parts[1].train_images)
     # One set of statistics for all is something else.
-    shared = data.normalize(data.load_regions(tmp_path, (1, 2)), "standard")
+    shared = data.normalize(data.pool_populations(data.load_each_region(tmp_path, (1, 2))), "standard")
     assert abs(shared.train_images[:12].mean()) > 0.1
 
 

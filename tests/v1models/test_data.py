@@ -23,10 +23,10 @@ def _folder(path, images=12, held_out=4, pixels=9, neurons=3, seed=0):
 def test_regions_load_alone_and_pooled(tmp_path):
     for region in (1, 2):
         _folder(tmp_path / f"region{region}", neurons=1 + region, seed=region)
-    one = data.load_regions(tmp_path, (1,))
+    one = data.pool_populations(data.load_each_region(tmp_path, (1,)))
     assert one.train_images.shape == (12, 3, 3, 1)
     assert one.trials.shape == (5, 4, 2)
-    both = data.load_regions(tmp_path, (1, 2))
+    both = data.pool_populations(data.load_each_region(tmp_path, (1, 2)))
     assert both.train_responses.shape == (24, 5)
     np.testing.assert_array_equal(both.train_mask.sum(0), 12)
     np.testing.assert_array_equal(both.train_responses[:12, :2], one.train_responses)
@@ -50,7 +50,7 @@ def test_missing_files_are_named_with_where_to_get_them(tmp_path):
     folder = _folder(tmp_path / "region1")
     (folder / "training_inputs.npy").unlink()
     with pytest.raises(ValueError, match=r"lacks training_inputs.npy.*10.1371/journal.pcbi.1004927"):
-        data.load_regions(tmp_path, (1,))
+        data.pool_populations(data.load_each_region(tmp_path, (1,)))
 
 
 def test_the_recordings_that_are_here(shared):
@@ -58,7 +58,7 @@ def test_the_recordings_that_are_here(shared):
     assert population.train_images.shape[1:] == (20, 20, 1)
     assert population.train_responses.shape[1] == 4
     with pytest.raises(ValueError, match="training_inputs.npy"):
-        data.load_regions(shared / "data" / "v1" / "antolik2016", (2,))
+        data.pool_populations(data.load_each_region(shared / "data" / "v1" / "antolik2016", (2,)))
 
 
 def test_images_that_are_all_the_same_are_refused():

@@ -119,7 +119,8 @@ def test_ceilings_of_the_recordings_agree_with_their_statistics(shared, tmp_path
             (folder / file.name).symlink_to(file)
         np.save(folder / "training_inputs.npy", np.zeros((len(np.load(folder / "training_set.npy")), 961)))
     # Pooled, regions of 10, 8 and 12 repeats lie in one array with NaN where there is nothing.
-    pooled = data.normalize(data.load_regions(tmp_path, (1, 2, 3)), "none", "neuron_deviation")
+    regions = data.load_each_region(tmp_path, (1, 2, 3))
+    pooled = data.normalize(data.pool_populations(regions), "none", "neuron_deviation")
     assert pooled.trials.shape == (12, 150, 103 + 55 + 102)
     table = saved.ceiling_table(pooled.validation_responses, pooled.trials)
     of_region = np.split(table["oracle_correlation"], [103, 103 + 55])
