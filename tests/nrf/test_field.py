@@ -64,7 +64,7 @@ def test_energies_are_those_of_the_model(model):
     energy = model.energy(images, latents)
     trained = read_trained(model.config, model.folder)
     states = (trained.space.to_states(images), *latents)
-    np.testing.assert_allclose(energy, trained.model.energy(trained.weights, states), rtol=1e-5)
+    np.testing.assert_allclose(energy, jax.jit(trained.model.energy)(trained.weights, states), rtol=1e-5)
     # The field prefers where its own dynamics lead: latents that settled lie lower than random ones.
     draw = np.random.default_rng(0)
     assert energy.mean() < model.energy(images, [draw.uniform(-1, 1, latent.shape) for latent in latents]).mean()

@@ -1,7 +1,6 @@
 """Phases: what moves, how long, when they stop, and that they follow the energy."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -32,7 +31,15 @@ def model():
 
 @pytest.fixture(scope="module")
 def weights(model):
-    return model.prepare(model.init(jax.random.key(0)))
+    return draw_weights(model)
+
+
+def draw_weights(model):
+    return jax.jit(lambda key: model.prepare(model.init(key)))(jax.random.key(0))
+
+
+def draw_states(model, seed, batch):
+    return jax.device_get(jax.jit(lambda key: phases.uniform_states(key, model, batch))(jax.random.key(seed)))
 
 
 def sampler(model, clamp: bool, name: str = "underdamped", **options):
@@ -41,7 +48,7 @@ def sampler(model, clamp: bool, name: str = "underdamped", **options):
 
 
 def start(model, seed: int = 0):
-    return phases.uniform_states(jax.random.key(seed), model, BATCH)
+    return draw_states(model, seed, BATCH)
 
 
 def test_the_positive_phase_moves_latents_and_holds_the_image(model, weights):
@@ -79,8 +86,9 @@ def test_one_program_serves_every_length(model, weights):
 def test_the_history_is_the_energy_before_each_step(model, weights):
     run = phases.make_phase(model, sampler(model, False), clamp_image=False, max_steps=3)
     states = start(model)
-    result = run(jax.random.key(1), weights, states, 3)
-    assert result.energy_history[0] == pytest.approx(float(model.energy(weights, states).mean()), rel=1e-5)
+    result = jax.jit(run)(jax.random.key(1), weights, states, 3)
+    before = np.mean(jax.jit(model.energy)(weights, states))
+    assert float(result.energy_history[0]) == pytest.approx(before, rel=1e-5)
 
 
 def test_descent_lowers_the_energy(model, weights):
@@ -107,37 +115,38 @@ def test_early_stopping(model, weights):
 
 def test_gradient_clipping_counts_the_clamped_image(model, weights):
     states = start(model)
-    _, full = model.energy_and_gradient(weights, states)
-    norm = float(jnp.sqrt(sum(jnp.sum(g**2) for g in full)))
+    _, full = jax.device_get(jax.jit(model.energy_and_gradient)(weights, states))
+    norm = np.sqrt(sum(np.sum(g**2) for g in full))
     clipped = phases.make_gradient_fn(model, weights, states[0], gradient_clip=norm / 4)
-    _, gradient = clipped(states[1:])
+    _, gradient = jax.jit(clipped)(states[1:])
     for got, whole in zip(gradient, full[1:], strict=True):
         np.testing.assert_allclose(got, whole / 4, rtol=1e-4)
 
 
 def test_fresh_states_fill_their_range(model):
-    for state, (low, high) in zip(phases.uniform_states(jax.random.key(0), model, 64), model.bounds, strict=True):
+    for state, (low, high) in zip(draw_states(model, 0, 64), model.bounds, strict=True):
         assert low <= state.min() < low + 0.05 and high - 0.05 < state.max() <= high
 
 
 def test_noise_images_have_the_published_moments(model):
-    image = np.asarray(phases.noise_images(jax.random.key(0), model, 4000, rescale=False))
+    def draw(rescale):
+        return np.asarray(jax.jit(lambda key: phases.noise_images(key, model, 4000, rescale))(jax.random.key(0)))
+
+    image = draw(rescale=False)
     assert image.shape == (4000, 6, 6, 1)
     means, noise = image.mean((1, 2, 3)), image.std((1, 2, 3), ddof=1)
     # The mean of an image is U(0, 0.7) and the mean of 36 draws of N(0, 0.3²).
     np.testing.assert_allclose([means.mean(), means.var()], [0.35, 0.7**2 / 12 + 0.09 / 36], rtol=0.05)
     np.testing.assert_allclose(np.sqrt(np.mean(noise**2)), 0.3, rtol=0.01)
-    stretched = phases.noise_images(jax.random.key(0), model, 4000, rescale=True)
-    np.testing.assert_allclose(stretched, 2 * image - 1, atol=1e-6)
+    np.testing.assert_allclose(draw(rescale=True), 2 * image - 1, atol=1e-6)
 
 
 def test_without_latents_the_positive_phase_stands_still():
     model = make_energy(get_architecture("NRFLV_very_small_1SL_self"))
-    weights = model.prepare(model.init(jax.random.key(0)))
-    image = phases.uniform_states(jax.random.key(1), model, 2)
+    weights, image = draw_weights(model), draw_states(model, 1, 2)
     options = make_sampler("underdamped", bounds=())
     run = phases.make_phase(model, options, clamp_image=True, max_steps=5)
-    result = run(jax.random.key(2), weights, image, 5)
+    result = jax.jit(run)(jax.random.key(2), weights, image, 5)
     assert np.array_equal(result.states[0], image[0])
     assert int(result.steps) == 0
-    np.testing.assert_allclose(result.info.energy, model.energy(weights, image), rtol=1e-6)
+    np.testing.assert_allclose(result.info.energy, jax.jit(model.energy)(weights, image), rtol=1e-5)

@@ -26,7 +26,7 @@ def config_of(*overrides):
 def trainer_and_states():
     """A trainer, and its state after 0, 1 and 2 updates."""
     trainer = make_trainer(config_of(), 64)
-    images = 0.1 * jax.random.normal(jax.random.key(5), (4, 8, 8, 1))
+    images = np.random.default_rng(5).normal(0, 0.1, (4, 8, 8, 1)).astype(np.float32)
     states, update = [jax.jit(trainer.create_state)(jax.random.key(0))], jax.jit(trainer.update)
     for _ in range(2):
         states.append(update(states[-1], images)[0])
@@ -37,7 +37,7 @@ def test_chains_go_on_with_their_momentum():
     trainer, (_, first, second) = trainer_and_states()
     assert first.buffer == () and all(np.abs(p).max() > 0 for p in first.chains.momentum)
     keys = jax.random.split(jax.random.fold_in(first.key, first.step), 7)
-    weights = trainer.model.prepare(first.variables)
+    weights = jax.jit(trainer.model.prepare)(first.variables)
     run = jax.jit(trainer.negative_phase)
     kept = run(keys[6], weights, first.chains.position, STEPS, first.chains.momentum)
     at_rest = run(keys[6], weights, first.chains.position, STEPS)
