@@ -1,7 +1,6 @@
 """Comparing with NDN3's float32 reference arrays: tolerances and how errors are recorded."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 # Worst relative error (to the largest reference value) that NDN3's float32 explains; see the reference's README.
@@ -29,4 +28,4 @@ def compare(found, name, ours, theirs, tolerance, absolute=False):
 
 def double(tree):
     """A tree of arrays in float64."""
-    return jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), tree)
+    return jax.tree.map(lambda array: np.asarray(array, np.float64), tree)

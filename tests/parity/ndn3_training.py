@@ -3,7 +3,6 @@
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tests.parity.ndn3_comparison import (
@@ -35,8 +34,8 @@ def check_training(file, path):
     options, noise, calls = meta["opt_params"], meta["noise_dist"], meta["train_calls"]
     spec, found = ndn3.network_from_parameters(params), {}
     start = ndn3_weights.import_weights(spec, layer_arrays(file, spec, suffix="_init"))
-    images, responses = jnp.asarray(file["X"], jnp.float64), jnp.asarray(file["Y"], jnp.float64)
-    mask = jnp.asarray(file["data_filters"], jnp.float64) if "data_filters" in file else None
+    images, responses = (jax.device_put(file[name].astype(np.float64)) for name in ("X", "Y"))
+    mask = jax.device_put(file["data_filters"].astype(np.float64)) if "data_filters" in file else None
     train, test = file["train_indxs"], file["test_indxs"]
 
     rates = None
@@ -58,22 +57,27 @@ def check_training(file, path):
     )
     data, hyper = Data(images, responses, mask, rates), default_hyper(spec, options["learning_rate"])
     batches = orders[:, : orders.shape[1] // options["batch_size"] * options["batch_size"]]
-    batches = jnp.asarray(batches.reshape(calls, -1, options["batch_size"]))
+    batches = batches.reshape(calls, -1, options["batch_size"])
 
     def walk(carry, rows):
         carry, info = trainer.update(carry, hyper, data, rows)
         return carry, (info, carry.params)
 
-    walk_call, key = jax.jit(lambda member, rows: jax.lax.scan(walk, member, rows)), jax.random.key(0)
+    key = jax.random.key(0)
+
+    @jax.jit
+    def walk_call(params, rows):
+        return jax.lax.scan(walk, trainer.start(params, key), rows)
+
     current, infos, histories = double(start), [], []
     for call in range(calls):
         # Each call of NDN3's train starts with a fresh optimizer from the projected weights of the one before.
-        member, (info, history) = walk_call(trainer.start(current, key), batches[call])
+        member, (info, history) = walk_call(current, batches[call])
         infos.append(info), histories.append(history)
         final = ndn3_regime.stored_values(params, ndn3_weights.export_weights(spec, member.params))
         current = double(ndn3_weights.import_weights(spec, final))
-    info = jax.tree.map(lambda *parts: jnp.concatenate(parts), *infos)
-    history = jax.tree.map(lambda *parts: jnp.concatenate(parts), *histories)
+    info = jax.tree.map(lambda *parts: np.concatenate(parts), *infos)
+    history = jax.tree.map(lambda *parts: np.concatenate(parts), *histories)
     compare(found, "step_cost", info.loss, file["step_cost"], TRAINING_COST)
     compare(found, "step_cost_penalized", info.loss + info.penalty, file["step_cost_penalized"], TRAINING_COST)
 

@@ -99,15 +99,15 @@ def _compare_trees(found: Found, name: str, ours, theirs, floor: float = FLOOR) 
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def _nhwc(array) -> jax.Array:
-    return jnp.asarray(np.moveaxis(array, -3, -1))
+def _nhwc(array) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(array, -3, -1))
 
 
 def _nchw(array) -> np.ndarray:
     return np.moveaxis(np.asarray(array), -1, -3)
 
 
-def _layers(file, prefix: str) -> tuple[jax.Array, ...]:
+def _layers(file, prefix: str) -> tuple[np.ndarray, ...]:
     """Arrays prefix0, prefix1 ... of consecutive layers, starting with the first that the file has."""
     numbers = sorted(int(m[1]) for name in file if (m := re.fullmatch(re.escape(prefix) + r"(\d+)", name)))
     return tuple(_nhwc(file[f"{prefix}{i}"]) for i in numbers)
@@ -154,7 +154,7 @@ def _compare_sets(file, found, model, variables, label: str, places: dict[str, s
     """
     sets = {name: _layers(file, f"{place}/state_") for name, place in places.items()}
     sizes = [len(states[0]) for states in sets.values()]
-    batch = tuple(jnp.concatenate(layer) for layer in zip(*sets.values(), strict=True))
+    batch = tuple(np.concatenate(layer) for layer in zip(*sets.values(), strict=True))
 
     @compiled
     def evaluate(variables):
@@ -298,7 +298,7 @@ def _check_train(file, found: Found) -> None:
         # An element on its bound may fall on either side.
         compare(found, f"{u}/n_clipped", changed, file[f"{u}/n_clipped"], 1.0)
         # The two phases' gradients nearly cancel in some arrays: what is left is rounded like the largest of them.
-        largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradient))
+        largest = max(float(np.abs(g).max()) for g in jax.tree.leaves(gradient))
         floors = {"grad": 1e-6 * largest, "grad_clipped": 1e-6 * largest, "p": FLOOR}
         for key, tree in (("grad", gradient), ("grad_clipped", clipped), ("p", params)):
             if table := _table(file, f"{u}/{key}/"):

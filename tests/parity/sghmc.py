@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from nrf.samplers import adaptation, sghmc_published
@@ -57,8 +56,8 @@ def check(path) -> dict[str, tuple[float, float, float]]:
         new = update(state, (gradient,), (normal,))
         return new.state, (*(field[0] for field in new.state[:5]), new.noise_scale[0])
 
-    start = adaptation.init((jnp.asarray(channels_last["param_0"]),))
-    inputs = (jnp.asarray(channels_last["grad"]), jnp.asarray(channels_last["z"]))
+    start = adaptation.init((channels_last["param_0"],))
+    inputs = (channels_last["grad"], channels_last["z"])
     _, ours = jax.jit(lambda s, x: jax.lax.scan(one_step, s, x))(start, inputs)
     return {name: _compare(ours[i], channels_last[name]) for i, name in enumerate(OUTPUTS)}
 
