@@ -16,9 +16,10 @@ VENV := .venv
 STAMP := $(VENV)/.stamp
 PYTHON := $(VENV)/bin/python
 PYTHONS := python3.13 python3.12 python3.11 python3
-# Test processes side by side; 0 runs all in one. A file's tests stay together: they share what is slow to make.
+# Test processes side by side; 0 runs all in one. A file's tests stay together, as they share what is slow to make, in
+# the order that tests/conftest.py gives the files: long ones first.
 WORKERS ?= 2
-PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # An environment whose interpreter no longer starts (another Python, a moved folder) is made anew.
 $(shell $(PYTHON) -c "import pip" >/dev/null 2>&1 || rm -f $(STAMP))

@@ -23,6 +23,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = REPOSITORY.parent / "shared"
 ENOUGH_BYTES = 900 << 20
+LONG = (
+    "test_samplers_distribution", "test_experiments", "test_controls", "test_run", "test_energy", "test_training",
+    "test_score", "test_configs", "test_parity_ndn3", "test_pipeline", "test_samplers_walls", "test_report",
+)  # fmt: skip
 NO_SHARED = "no folder of reference data beside the repository (../shared)"
 
 # JAX reads its environment once, when first imported: pytest loads this file before any test module.
@@ -63,6 +67,11 @@ class SharedFolderGuard:
         if self.armed and self.skipped:
             tests = ", ".join(self.skipped)
             terminalreporter.write_line(f"skipped for want of ../shared, which is there: {tests}", red=True)
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 def pytest_configure(config):

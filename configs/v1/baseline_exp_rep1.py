@@ -22,9 +22,14 @@ def get_config(preset: str = "thesis") -> ConfigDict:
 
 
 def define(config: ConfigDict) -> None:
+    repeat(config, "baseline_exp_rep1", (11, 12))
+
+
+def repeat(config: ConfigDict, script: str, numbers: tuple[int, int]) -> None:
+    """Baseline 1 with two seeds twice, run under both numbers of a published script."""
     baseline(config, 1)
     config.seeds = (3, 3, 23, 23)
-    published(config, "", "baseline_exp_rep1", "")
+    published(config, "", script, "")
     config.sweep.runs = tuple(
-        (f"{number}", (("origin.run", number), ("origin.log_name", f"bs1_exp{number}"))) for number in (11, 12)
+        (f"{number}", (("origin.run", number), ("origin.log_name", f"bs1_exp{number}"))) for number in numbers
     )

@@ -12,7 +12,7 @@ Time, estimated from 2.7 ms an epoch and seed: two minutes on 2 cores.
 
 from ml_collections import ConfigDict
 
-from configs.v1.experiments import baseline, published
+from configs.v1.baseline_exp_rep1 import repeat
 from configs.v1.suite import choose
 
 
@@ -22,9 +22,4 @@ def get_config(preset: str = "thesis") -> ConfigDict:
 
 
 def define(config: ConfigDict) -> None:
-    baseline(config, 1)
-    config.seeds = (3, 3, 23, 23)
-    published(config, "", "baseline_exp_rep2", "")
-    config.sweep.runs = tuple(
-        (f"{number}", (("origin.run", number), ("origin.log_name", f"bs1_exp{number}"))) for number in (21, 22)
-    )
+    repeat(config, "baseline_exp_rep2", (21, 22))
