@@ -42,6 +42,8 @@ def stages_act(tmp_path, calls):
     run(tmp_path)
     run(tmp_path, "--stages=visualise,record")
     assert [name for name, *_ in calls] == ["train", "visualise", "record"]
+    with pytest.raises(ConfigError, match="did you mean 'train'"):
+        run(tmp_path, "--stages=trane")
     for empty in ("--stages=", "--stages=train,"):
         with pytest.raises(ConfigError, match="--stages names ''"):
             run(tmp_path, empty)

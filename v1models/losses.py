@@ -19,6 +19,7 @@ Sources: McCullagh & Nelder (1989), Generalized Linear Models (gamma); Jørgense
 (Tweedie's families).
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -135,6 +136,7 @@ def neuron_costs(noise: str, predictions: jax.Array, responses: jax.Array, mask:
     return sums / np.maximum(np.sum(total, axis=0), 1)
 
 
+@functools.partial(jax.jit, static_argnames="over_measured")
 def mean_rates(responses: jax.Array, mask: jax.Array | None = None, over_measured: bool = True) -> jax.Array:
     """Mean response of each neuron, floored at 1e-8.
 

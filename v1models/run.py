@@ -158,7 +158,7 @@ def summarize(scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {"correlation": dict(zip(PERCENTILES, map(float, percentiles), strict=True)), **losses}
 
 
-def one_of(members: Member, index: int) -> Member:
+def select_member(members: Member, index: int) -> Member:
     """One of several members."""
     return jax.tree.map(lambda leaf: leaf[index], members)
 
@@ -213,7 +213,7 @@ def write_results(
     found = recovery.centers(spec, result.members, experiment.truth, np.asarray(experiment.train.images)[:500])
     if found is not None:
         write_arrays(folder / recovery.CENTERS, found, compress=True)
-    save_member(config, experiment, spec, jax.jit(one_of)(result.members, best), folder)
+    save_member(config, experiment, spec, jax.jit(select_member)(result.members, best), folder)
     row = {name: value for name, value in summary.iloc[0].items() if name != "instance"}
     diverged = int(result.diverged.sum())
     done = {"finished": True, **{name: float(value) for name, value in row.items()}}

@@ -59,7 +59,7 @@ class FittedModel(NamedTuple):
         """A function from normalized images to (n, N) for one member, for `interpret`."""
         params, stats = jax.tree.map(lambda leaf: leaf[index], (self.params, self.batch_stats))
         variables = {"params": params, **({"batch_stats": stats} if stats else {})}
-        return lambda images: Network(self.spec).apply(variables, images)
+        return jax.jit(lambda images: Network(self.spec).apply(variables, images))
 
 
 def save(

@@ -4,6 +4,7 @@ Everything here consumes numpy's `RandomState(seed)` in NDN3's order, so that a 
 from the same weights and sees the same batches. NumPy keeps that generator's stream fixed across versions.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -258,14 +259,25 @@ def cost(
         batch_size: rows of a batch, None for all.
         keep_last: whether a short last batch counts as one more, or its rows are left out.
     """
-    loss, rows = losses.make_loss(noise, count_masked=True), len(predictions)
+    rows = len(predictions)
     size = rows if batch_size is None else batch_size
-    ends = rows if keep_last else rows - size + 1
-    parts = [slice(start, start + size) for start in range(0, ends, size)]
-    if not parts:
+    if rows < size and not keep_last:
         raise ConfigError(f"{rows} rows are fewer than one batch of {size}; give a smaller batch_size.")
-    costs = [loss(predictions[part], responses[part], None if mask is None else mask[part], rates) for part in parts]
-    return sum(costs) / len(parts)
+    return _mean_of_batches(noise, predictions, responses, mask, rates, min(size, rows), keep_last)
+
+
+@functools.partial(jax.jit, static_argnames=("noise", "size", "keep_last"))
+def _mean_of_batches(noise, predictions, responses, mask, rates, size, keep_last):
+    loss, whole = losses.make_loss(noise, count_masked=True), len(predictions) // size * size
+    arrays = (predictions, responses) if mask is None else (predictions, responses, mask)
+
+    def of_batch(predictions, responses, mask=None):
+        return loss(predictions, responses, mask, rates)
+
+    costs = jax.vmap(of_batch)(*(array[:whole].reshape(-1, size, array.shape[-1]) for array in arrays))
+    if keep_last and whole < len(predictions):
+        costs = jnp.append(costs, of_batch(*(array[whole:] for array in arrays)))
+    return jnp.mean(costs)
 
 
 def neuron_costs(

@@ -43,8 +43,7 @@ class Scorer:
 
     def cost(self, member: Member, hyper: Hyper, data: Data, rows: np.ndarray) -> float:
         """Mean cost of batches of these rows, without penalties."""
-        part = _part(data, rows)
-        predictions = self.program(member, hyper, part)[0]
+        part, predictions, *_ = self.program(member, hyper, data, rows)
         # Fewer rows than a batch are one batch.
         size = min(self.size, len(rows))
         cost = regime.cost(self.noise, predictions, part.responses, part.mask, part.mean_rates, size, self.keep)
@@ -52,16 +51,15 @@ class Scorer:
 
     def values(self, member: Member, hyper: Hyper, data: Data, rows: np.ndarray) -> dict[str, float]:
         """{tag: number} of these rows, under NDN3's tags."""
-        part = _part(data, rows)
-        predictions, cost, penalty = self.program(member, hyper, part)
+        part, predictions, cost, penalty = jax.device_get(self.program(member, hyper, data, rows))
         values = {
             "loss/cost": float(cost),
             "loss/cost_penalized": float(cost + penalty),
             "loss/reg_pen": float(penalty),
         }
         if self.correlation is not None:
-            arrays = (None if array is None else np.asarray(array) for array in (part.responses, part.mask))
-            values["loss/correlation/correlation"] = mean_correlation(predictions, *arrays, self.correlation)
+            measured = (part.responses, part.mask)
+            values["loss/correlation/correlation"] = mean_correlation(predictions, *measured, self.correlation)
         return values
 
 
@@ -86,18 +84,14 @@ def _spread(values, weight):
     return (weight * np.square(values - mean)).sum(0)
 
 
-def _part(data, rows):
-    mask = None if data.mask is None else data.mask[rows]
-    return Data(data.images[rows], data.responses[rows], mask, data.mean_rates)
-
-
 @functools.lru_cache(maxsize=4)
 def _program(spec: NetworkSpec, trainer: Trainer) -> Callable:
     @jax.jit
-    def program(member: Member, hyper: Hyper, part: Data):
-        images = part.images
+    def program(member: Member, hyper: Hyper, data: Data, rows: jax.Array):
+        mask, images = None if data.mask is None else data.mask[rows], data.images[rows]
+        part = Data(None, data.responses[rows], mask, data.mean_rates)
         predictions = trainer.sample(member, hyper, images) if hyper.dropout else trainer.predict(member, images)
         penalty = Network(spec).apply({"params": member.params}, hyper.strengths, method="penalty")
-        return predictions, trainer.loss_of(predictions, part), penalty
+        return part, predictions, trainer.loss_of(predictions, part), penalty
 
     return program
