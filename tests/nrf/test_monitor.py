@@ -85,7 +85,7 @@ def test_wells_and_hot_layers_are_named(chains, program):
 
 def test_a_diverging_field_says_after_how_many_steps(chains, program):
     with pytest.raises(NonFiniteError, match="not finite after 3 steps"):
-        monitor.run_chains(chains, jnp.float32(np.nan), jax.random.key(0), 4, 300, program)
+        monitor.run_chains(chains, jnp.float32(np.nan), jax.random.key(0), 32, 300, program)
 
 
 def test_everything_is_logged_and_drawn(good, chains, tmp_path):
