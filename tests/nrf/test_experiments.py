@@ -6,7 +6,6 @@ import sys
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -78,8 +77,8 @@ def test_energy_and_gradient_are_those_before_the_step(recorded, run_folder):
     step, onset = 30, 26  # in the stimulus period
     assert full.about["periods"][:2] == [6, 20] and step > onset
     # Both latent layers were recorded, so that the state before the step is known whole.
-    before = tuple(jnp.asarray(full.read(f"state/{layer}", time=step - 1)) for layer in (1, 2))
-    states = (jnp.asarray(full.read("images")), *before)
+    before = tuple(full.read(f"state/{layer}", time=step - 1) for layer in (1, 2))
+    states = (full.read("images"), *before)
     _, gradient = jax.jit(trained.model.energy_and_gradient)(trained.weights, states)
     units = jax.jit(trained.model.unit_energies)(trained.weights, states)
     for layer in (1, 2):
@@ -99,8 +98,8 @@ def test_every_period_shows_its_image(recorded, run_folder):
     blank = np.repeat(protocol.blank[None], 3, axis=0)
     shown = {5: protocol.burn_in_images, 6: blank, 26: protocol.images, 49: protocol.images, 50: blank, 63: blank}
     for step, image in shown.items():
-        before = tuple(jnp.asarray(full.read(f"state/{layer}", time=step - 1)) for layer in (1, 2))
-        _, gradient = gradient_fn(trained.weights, (jnp.asarray(image), *before))
+        before = tuple(full.read(f"state/{layer}", time=step - 1) for layer in (1, 2))
+        _, gradient = gradient_fn(trained.weights, (image, *before))
         np.testing.assert_allclose(full.read("gradient/1", time=step), gradient[1], atol=1e-5, err_msg=str(step))
 
 

@@ -145,8 +145,8 @@ def test_a_whole_fit_in_the_regime_is_the_references_step_by_step_run():
     """`fit` with quirks on equals plain steps over RandomState orders; with quirks off it does not."""
     params = _parameters([1, 4, 4], [3, 2], ["normal", "normal"], "softplus")
     random = np.random.default_rng(0)
-    images = jnp.asarray(random.standard_normal((11, 4, 4, 1)), jnp.float32)
-    responses = jnp.asarray(random.poisson(1.0, (11, 2)), jnp.float32)
+    images = random.standard_normal((11, 4, 4, 1)).astype(np.float32)
+    responses = random.poisson(1.0, (11, 2)).astype(np.float32)
     results = {}
     for name, quirks in (("on", revisions.NDN3), ("off", revisions.Quirks())):
         spec = ndn3.network_from_parameters(params, quirks)

@@ -1,7 +1,6 @@
 """Fitted models on disk: predictions come back, tables are labeled, absent runs are named."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -29,8 +28,9 @@ def fitted(tmp_path_factory):
     trainer = make_trainer(Network(spec), Optimization())
     weak = default_hyper(spec, 1e-3)
     hyper = stack_hypers([weak, weak._replace(strengths=jax.tree.map(lambda s: 10 * s, weak.strengths))], 2)
-    data = Data(jnp.asarray(population.train_images), jnp.asarray(population.train_responses))
-    held = Data(jnp.asarray(population.validation_images), jnp.asarray(population.validation_responses))
+    data = Data(np.asarray(population.train_images, np.float32), np.asarray(population.train_responses, np.float32))
+    shown = (population.validation_images, population.validation_responses)
+    held = Data(*(np.asarray(part, np.float32) for part in shown))
     result = fit(trainer, start_members(trainer, (0, 1), 2), hyper, data, held, Plan(4, 2))
     saved.save(folder, spec, result, MEMBERS, *NORMALIZATIONS["pixel_standard"](raw.train_images))
     return folder, raw, trainer, result, held
@@ -39,7 +39,7 @@ def fitted(tmp_path_factory):
 def test_a_loaded_model_predicts_from_raw_arrays(fitted):
     folder, raw, trainer, result, held = fitted
     model = saved.load(folder)
-    expected = jax.vmap(trainer.predict, in_axes=(0, None))(result.members, held.images)
+    expected = np.asarray(jax.jit(jax.vmap(trainer.predict, in_axes=(0, None)))(result.members, held.images))
     for images in (raw.validation_images, raw.validation_images.reshape(10, 144)):
         np.testing.assert_allclose(model.predict(images), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.ensemble(raw.validation_images), expected.mean(0), rtol=1e-4, atol=1e-5)
@@ -56,7 +56,7 @@ def test_tables_are_labelled_and_agree(fitted):
     summary = saved.percentile_table(tables["results"])
     assert summary["instance"].tolist() == ["weak", "strong"]
     np.testing.assert_allclose(summary["p50"][0], np.median(result.correlations.mean(1)[:2]), rtol=1e-5)
-    predictions = np.asarray(jax.vmap(trainer.predict, in_axes=(0, None))(result.members, held.images))
+    predictions = np.asarray(jax.jit(jax.vmap(trainer.predict, in_axes=(0, None)))(result.members, held.images))
     ceilings = saved.ceiling_table(predictions, raw.trials)
     np.testing.assert_allclose(ceilings["correlation"], result.correlations.mean(0), atol=1e-4)
     together = metrics.correlation_to_average(predictions.mean(0), raw.trials)

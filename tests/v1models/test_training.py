@@ -29,10 +29,10 @@ SPEC = NetworkSpec(
 
 def _data(rows=40, seed=0, neurons=3):
     random = np.random.default_rng(seed)
-    images = jnp.asarray(random.standard_normal((rows, 6, 6, 1)), jnp.float32)
+    images = random.standard_normal((rows, 6, 6, 1)).astype(np.float32)
     filters = np.random.default_rng(9).standard_normal((36, neurons))
     rates = np.logaddexp(0, 0.3 * np.asarray(images).reshape(rows, 36) @ filters)
-    return Data(images, jnp.asarray(random.poisson(rates), jnp.float32))
+    return Data(images, random.poisson(rates).astype(np.float32))
 
 
 def _fit(seeds=(0, 1, 2), hypers=None, plan=None, options=None, spec=SPEC, **more):
@@ -62,7 +62,7 @@ def test_members_in_chunks_give_the_same_as_all_at_once():
 
 def test_instances_that_differ_in_numbers_train_as_if_alone():
     base = default_hyper(SPEC, 1e-2)
-    strong = base._replace(learning_rate=jnp.asarray(3e-3), strengths=jax.tree.map(lambda s: 10 * s, base.strengths))
+    strong = base._replace(learning_rate=np.float32(3e-3), strengths=jax.tree.map(lambda s: 10 * s, base.strengths))
     both, second = _fit(seeds=(5,), hypers=[base, strong]), _fit(seeds=(5,), hypers=[strong])
     np.testing.assert_allclose(
         both.members.params["layer0"]["kernel"][1], second.members.params["layer0"]["kernel"][0], rtol=2e-4, atol=1e-6
@@ -121,7 +121,7 @@ def test_early_stopping_restores_each_members_best_and_lowers_the_rate():
 
 def test_a_diverging_member_is_named_and_leaves_the_others_alone():
     base = default_hyper(SPEC, 1e-2)
-    wild = base._replace(learning_rate=jnp.asarray(jnp.nan))
+    wild = base._replace(learning_rate=np.float32(np.nan))
     result = _fit(seeds=(0,), hypers=[base, wild])
     assert result.diverged.tolist() == [False, True]
     assert (result.correlations[1] == 0).all()
@@ -136,18 +136,19 @@ def test_a_diverging_member_is_named_and_leaves_the_others_alone():
 @pytest.mark.parametrize(("keep", "steps"), [(True, 3), (False, 2)])
 def test_the_short_last_batch_is_a_step_or_is_dropped(keep, steps):
     trainer = make_trainer(Network(SPEC), Optimization(batch_size=16, keep_last_batch=keep))
-    member = trainer.init(jax.random.key(0))
-    member, _ = trainer.epochs(member, default_hyper(SPEC, 1e-3), _data(), jnp.arange(40)[None])
+    member, train = jax.jit(trainer.init)(jax.random.key(0)), jax.jit(trainer.epochs)
+    member, _ = train(member, default_hyper(SPEC, 1e-3), _data(), np.arange(40)[None])
     assert int(member.step) == steps
 
 
 def test_adam_is_the_textbooks_unless_epsilon_is_moved():
-    gradients, params = jnp.asarray([1e-8, 1.0]), jnp.zeros(2)
+    gradients, params = np.array([1e-8, 1.0], np.float32), np.zeros(2, np.float32)
     for moved in (False, True):
         from v1models.update import _transformation
 
         transformation = _transformation(Optimization(epsilon_before_correction=moved))
-        updates, _ = transformation.update(gradients, transformation.init(params), params)
+        state = transformation.init(params)
+        updates, _ = jax.jit(transformation.update)(gradients, state, params)
         floor = 1e-8 / np.sqrt(1e-3) if moved else 1e-8
         np.testing.assert_allclose(updates, gradients / (gradients + floor), rtol=1e-4)
     assert isinstance(transformation, optax.GradientTransformationExtraArgs)
@@ -155,9 +156,10 @@ def test_adam_is_the_textbooks_unless_epsilon_is_moved():
 
 def test_orders_are_permutations_fixed_by_key_and_epoch():
     keys = jnp.stack([jax.random.key(0), jax.random.key(1)])
-    orders = random_orders(keys, 3, 2, 10)
-    assert (jnp.sort(orders, -1) == jnp.arange(10)).all()
-    np.testing.assert_array_equal(orders[:, 1], random_orders(keys, 4, 1, 10)[:, 0])
+    draw = jax.jit(random_orders, static_argnums=(1, 2, 3))
+    orders = np.asarray(draw(keys, 3, 2, 10))
+    assert (np.sort(orders, -1) == np.arange(10)).all()
+    np.testing.assert_array_equal(orders[:, 1], np.asarray(draw(keys, 4, 1, 10))[:, 0])
     assert not (orders[0, 0] == orders[1, 0]).all()
 
 
@@ -219,11 +221,10 @@ def test_baseline_four_recovers_a_simulated_population():
         ),
     )
     trainer = make_trainer(Network(spec), Optimization())
-    data = Data(jnp.asarray(population.train_images), jnp.asarray(population.train_responses))
+    data = Data(np.asarray(population.train_images, np.float32), np.asarray(population.train_responses, np.float32))
     data = data._replace(mean_rates=losses.mean_rates(data.responses))
-    held = Data(
-        jnp.asarray(population.validation_images), jnp.asarray(population.validation_responses), None, data.mean_rates
-    )
+    shown = (population.validation_images, population.validation_responses)
+    held = Data(*(np.asarray(part, np.float32) for part in shown), None, data.mean_rates)
     result = fit(
         trainer,
         start_members(trainer, range(4)),
@@ -249,6 +250,6 @@ def test_members_side_by_side_are_each_computed_once_and_in_order():
 
     x, shared = np.arange(35.0).reshape(7, 5), np.arange(5.0)
     for size in (None, 1, 3, 7, 20):
-        found = side_by_side(function, (0, None), size)({"x": jnp.asarray(x)}, jnp.asarray(shared))
+        found = side_by_side(function, (0, None), size)({"x": x}, shared)
         np.testing.assert_array_equal(found["sum"], x @ shared)
         np.testing.assert_array_equal(found["key"], x)
