@@ -1,4 +1,4 @@
-"""Look into a field: what it dreams, how it answers images, which images it finds likely.
+"""Look into a field: what it samples, how it answers images, which images it finds likely.
 
     python examples/look_into_a_field.py runs/quick         a run folder, or a folder of pretrained/
     python examples/look_into_a_field.py                    trains a small field first: half a minute on 2 cores

@@ -1,4 +1,4 @@
-"""Learning the weights: the contrastive loss and the optimisers of the energy model.
+"""Learning the weights: the contrastive loss and the optimizers of the energy model.
 
 The gradient of a log likelihood is a difference of two averages, dE/dw over data (positive phase) less dE/dw over the
 model's own samples (negative phase).  The loss below has that gradient, plus a penalty that keeps the two energies,
@@ -6,7 +6,7 @@ which only matter up to a constant, from drifting away together (Du & Mordatch 2
 
     L = E+ - E- + l2 (E+^2 + E-^2),     E = sum over the images of a batch, divided by `scale`
 
-Both optimisers bring a clip of their own that stops a rare steep batch from undoing what was learned: Adam an
+Both optimizers bring a clip of their own that stops a rare steep batch from undoing what was learned: Adam an
 elementwise one, at a few standard deviations of the element's own gradient history; plain descent one per array.
 """
 
@@ -97,7 +97,7 @@ def make_weight_optimizer(
     name: str, learning_rate: float | optax.Schedule, *, own_clip: bool = True,
     global_norm: float | None = None, latent_rate: float = 1.0,
 ) -> optax.GradientTransformation:
-    """Build the optimiser of the energy model's parameters.
+    """Build the optimizer of the energy model's parameters.
 
     name: 'adam', betas (0, 0.999), its own clip the elementwise `clip_by_second_moment`; or 'sgd', momentum 0.4, its
     own clip scaling each array's gradient to a norm of at most sqrt(size).  learning_rate: a number, or a schedule from
@@ -106,7 +106,7 @@ def make_weight_optimizer(
     positive.
     """
     if name not in OPTIMIZERS:
-        raise ConfigError(f"weight optimiser '{name}' is unknown{did_you_mean(name, OPTIMIZERS)}")
+        raise ConfigError(f"weight optimizer '{name}' is unknown{did_you_mean(name, OPTIMIZERS)}")
     if global_norm is not None and not global_norm > 0:
         raise ConfigError(f"the global norm of the weight gradient is {global_norm}; give a positive number or None")
     optimizer = OPTIMIZERS[name](learning_rate, own_clip)

@@ -23,7 +23,7 @@ from tests.conftest import REPOSITORY
 
 class Carried(NamedTuple):
     params: dict
-    optimiser: optax.OptState
+    optimizer: optax.OptState
     chains: tuple
     key: jax.Array
     step: int
@@ -36,9 +36,9 @@ def carried(seed: int = 0) -> Carried:
     params = {"conv": {"kernel": jax.random.normal(key, (3, 3, 2, 4)), "bias": jnp.zeros(4)}, "a.b/c": jnp.arange(3)}
     params["half"] = jnp.full((2, 2), 1 / 3, jnp.bfloat16)
     floats = {"w": jax.random.normal(key, (5,))}
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)).init(floats)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)).init(floats)
     chains = (np.random.default_rng(seed).random((4, 2)), jnp.zeros((0, 3)), [jnp.array([True, False]), None])
-    return Carried(params, optimiser, chains, jax.random.split(key, 3), 7 + seed, 0.1 + seed, True)
+    return Carried(params, optimizer, chains, jax.random.split(key, 3), 7 + seed, 0.1 + seed, True)
 
 
 def assert_same_bits(restored, expected):
