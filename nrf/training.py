@@ -18,7 +18,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
@@ -336,7 +335,7 @@ def look(run: Run, step: int, state: TrainState, evaluate) -> dict[str, float]:
     for name in (f"samples_{step:07d}.png", "samples.png"):
         figures.chain_sheet(watch, run.chains.held_out, run.folder / "images" / name, title)
     figures.chain_figure(watch, run.folder / "images" / "chains.png", title)
-    clamped = run.curvature(key, weights, jnp.asarray(held_out[:CLAMPED]))
+    clamped = run.curvature(key, weights, jax.device_put(held_out[:CLAMPED]))
     distances = [rows[-1]["spectrum_distance"] for rows in watch.measures.values()]
     return measures | clamped | monitor.as_metrics(watch) | {
         "samples/spectrum_distance": float(np.mean(distances)),

@@ -314,19 +314,22 @@ def _fourier_starts(curves, lags) -> np.ndarray:
 def _fit_block(curves, starts, lags) -> np.ndarray:
     """All starts pass both stages, the best goes on to stage 3; see `fit_from` for what is given and returned."""
     sines, _ = fit_starts(curves, starts, lags)
-    single = jnp.asarray(curves, jnp.float32), jnp.asarray(lags, jnp.float32)
-    carriers = jnp.cos(sines[..., 1:] * single[1] + sines[..., :1])
-    carriers += (single[0][:, None] - carriers).mean(axis=-1, keepdims=True)
-    repeated = jnp.repeat(single[0], starts.shape[1], axis=0)
-    widths = jnp.full((len(repeated), 1), np.log(SIGMA_START), jnp.float32)
-    _, costs = _fit_bells(repeated, carriers.reshape(repeated.shape), single[1], widths, steps=12)
+    single, time = np.asarray(curves, np.float32), np.asarray(lags, np.float32)
+    repeated, width = np.repeat(single, starts.shape[1], axis=0), np.float32(np.log(SIGMA_START))
+    _, costs = _fit_bells(repeated, _carriers(sines, single, time), time, np.full((len(repeated), 1), width), steps=12)
     return two_stages(curves, best_start(sines, costs.reshape(starts.shape[:2])), lags, _refine)
+
+
+@jax.jit
+def _carriers(sines, curves, lags):
+    carriers = jnp.cos(sines[..., 1:] * lags + sines[..., :1])
+    carriers += (curves[:, None] - carriers).mean(axis=-1, keepdims=True)
+    return carriers.reshape(-1, curves.shape[-1])
 
 
 def fit_starts(curves, starts, lags):
     """Run stage 1 from all starts (n, starts, 2) in float32; returns (p, λ) of the same shape and costs (n, starts)."""
-    single = (jnp.asarray(array, jnp.float32) for array in (curves, lags, starts))
-    return _fit_sines(*single, steps=40, newton=False)
+    return _fit_sines(*(np.asarray(array, np.float32) for array in (curves, lags, starts)), steps=40, newton=False)
 
 
 def two_stages(curves, chosen, lags, refine=None) -> np.ndarray:
