@@ -99,15 +99,15 @@ def _compare_trees(found: Found, name: str, ours, theirs, floor: float = FLOOR) 
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def _nhwc(array) -> np.ndarray:
-    return np.ascontiguousarray(np.moveaxis(array, -3, -1))
+def _nhwc(array) -> jax.Array:
+    return jax.device_put(np.ascontiguousarray(np.moveaxis(array, -3, -1)))
 
 
 def _nchw(array) -> np.ndarray:
     return np.moveaxis(np.asarray(array), -1, -3)
 
 
-def _layers(file, prefix: str) -> tuple[np.ndarray, ...]:
+def _layers(file, prefix: str) -> tuple[jax.Array, ...]:
     """Arrays prefix0, prefix1 ... of consecutive layers, starting with the first that the file has."""
     numbers = sorted(int(m[1]) for name in file if (m := re.fullmatch(re.escape(prefix) + r"(\d+)", name)))
     return tuple(_nhwc(file[f"{prefix}{i}"]) for i in numbers)
