@@ -52,5 +52,5 @@ def test_the_runs_of_a_sweep_are_imported(tmp_path, monkeypatch):
     flags = types.SimpleNamespace(executor="local", executor_options="")
     assert stages.import_(config, tmp_path, flags) is True
     assert len({(c.sampler.underdamped.temperature, c.sampler.underdamped.friction) for c, _ in made}) == 9
-    assert [str(folder) for _, folder in finished_runs(config, tmp_path)] == [folder for _, folder in made]
+    assert {str(folder) for _, folder in finished_runs(config, tmp_path)} == {folder for _, folder in made}
     assert all(c.train.start_from == "pretrained/patches" for c, _ in made)
