@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.checks.overshoot import NO_RESPONSE
 from analysis.report.figures import BLUE, INK, dress, legend, new_figure, note
 from recordings.periods import TimeScale
 
@@ -68,7 +69,7 @@ def compare(
     return [
         Comparison("resonance", "Hz", predicted(resonance * scale.sampling_rate), _measured(found[0], "hertz")),
         Comparison("overshoot", "peak / sustained", predicted(1 + _array(signal.get("overshoot"))),
-                   _measured(found[1], "ratio")),
+                   _responding(_measured(found[1], "ratio"), found[1])),
         Comparison("variance of the sum", "during / before", predicted(spread),
                    Curve(_array(measured["contrast"]), _array(ratio)) if ratio else None),
         Comparison("phase of inhibition", "degrees", predicted(np.degrees(_array(signal.get("phase")))),
@@ -89,6 +90,8 @@ def draw(comparisons: Sequence[Comparison]) -> Figure:
             axis.plot(each.predicted.contrast, each.predicted.values, color=BLUE, lw=1.4, label="curvature")
         if each.measured is not None:
             _points(axis, each.measured)
+        # None of them can be below 0, and a change is to be seen beside the whole.
+        axis.set_ylim(0.0, max(axis.get_ylim()[1] * 1.1, 0.1))
         legend(axis)
     return figure
 
@@ -191,6 +194,14 @@ def _measured(details: Mapping[str, Any], key: str) -> Curve | None:
         return None
     bounds = np.stack([_array(pair) for pair in details[f"{key}_interval"]])
     return Curve(_array(details["contrast"]), _array(details[key]), bounds)
+
+
+def _responding(curve: Curve | None, details: Mapping[str, Any]) -> Curve | None:
+    """The overshoot where the stimulus moves the mean: elsewhere it is a ratio of two numbers that may be 0."""
+    if curve is None or "noise" not in details:
+        return curve
+    clear = np.abs(_array(details["sustained"])) > NO_RESPONSE * details["noise"]
+    return curve._replace(values=np.where(clear, curve.values, np.nan)) if clear.any() else None
 
 
 def _details(rows: Rows, check: str) -> Mapping[str, Any]:
