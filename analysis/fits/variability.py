@@ -10,6 +10,7 @@ import pathlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis.fits.runs import cell
 from analysis.pages import render
@@ -20,7 +21,7 @@ CAPTION = (
     "Left: log density of single trials beyond that of a variance that is a function of the mean (held-out groups of "
     "images; the models' means are those of the other half of the trials). Middle: correlation over pairs of units of "
     "measured and predicted noise correlations; open: what signal correlations and a shared gain predict taken out; "
-    "dashed: agreement of two halves of the images. Right: Fano factor against contrast, geometric mean over units. "
+    "dashed: agreement of two halves of the images. Right: Fano factor against contrast (standard deviation of pixels over their mean), geometric mean over units. "
     "Bars: 95 % intervals over recordings and units within them (left: groups of images as well)."
 )
 MOST_CURVES = 6
@@ -72,7 +73,7 @@ def draw(table: pd.DataFrame, contrast: pd.DataFrame, path: pathlib.Path) -> Non
         _points(axes[1], inside, "o" if not offset else "s", places, order, hollow=bool(offset))
         for value in again["value"]:
             axes[1].axvline(value, color="0.4", ls="--" if not offset else ":", lw=0.8)
-    axes[1].set_xlabel("correlation over pairs, measured with predicted")
+    axes[1].set_xlabel("correlation over pairs")
     if len(contrast):
         fano = contrast[contrast["quantity"] == "Fano factor"]
         models = [model for model in dict.fromkeys(fano["model"]) if "other images" not in model][:MOST_CURVES]
@@ -82,8 +83,11 @@ def draw(table: pd.DataFrame, contrast: pd.DataFrame, path: pathlib.Path) -> Non
             (line,) = axes[2].plot(part["contrast"], part["value"], label=model, **bold)
             if model == "measured":
                 axes[2].fill_between(part["contrast"], part["low"], part["high"], alpha=0.15, color=line.get_color())
-        axes[2].set(xscale="log", xlabel="contrast (standard deviation of pixels / mean)", ylabel="Fano factor")
-        axes[2].legend(frameon=False, fontsize=8)
+        axes[2].set(xscale="log", xlabel="contrast", ylabel="Fano factor")
+        axes[2].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[2].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes[2].xaxis.set_minor_locator(NullLocator())
+        axes[2].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     write_figure(path, figure)

@@ -39,15 +39,15 @@ def family(core: str, **options) -> ConfigDict:
         # Of core `trained` alone, which sees images of grid × grid pixels:
         "convolutions": "plain",  # plain, or rotated: every kernel in four orientations
         "readout": "gaussian",  # gaussian or factorized
-        "features": 16,  # kernels a convolution
+        "features": 8,  # kernels a convolution
         "widths": (9, 5),  # pixels of their kernels, one number a convolution
         "noise": "poisson",  # poisson, gaussian, gamma or tweedie (zero-inflated gamma)
         "l1": 0.1,  # penalty on the read-out's weights
         "seeds": (0,),
-        "epochs": 60,
+        "epochs": 30,
         "look_every": 3,  # epochs between two looks at the validation groups
-        "batch_size": 32,
-        "learning_rate": 3e-3,
+        "batch_size": 16,
+        "learning_rate": 5e-3,
     }
     config = ConfigDict(fields)
     config.update(options)
@@ -56,7 +56,7 @@ def family(core: str, **options) -> ConfigDict:
 
 TRAINED = {
     "cnn": {},
-    "cnn_rotated": {"convolutions": "rotated", "features": 4},
+    "cnn_rotated": {"convolutions": "rotated", "features": 2},
 }
 
 
