@@ -21,8 +21,9 @@ CAPTION = (
     "Left: log density of single trials beyond that of a variance that is a function of the mean (held-out groups of "
     "images; the models' means are those of the other half of the trials). Middle: correlation over pairs of units of "
     "measured and predicted noise correlations; open: what signal correlations and a shared gain predict taken out; "
-    "dashed: agreement of two halves of the images. Right: Fano factor against contrast (standard deviation of pixels over their mean), geometric mean over units. "
-    "Bars: 95 % intervals over recordings and units within them (left: groups of images as well)."
+    "dashed: agreement of two halves of the images. Right: Fano factor against contrast (standard deviation of pixels "
+    "over their mean), geometric mean over units. Bars: 95 % intervals over recordings and units within them (left: "
+    "groups of images as well)."
 )
 MOST_CURVES = 6
 
