@@ -1,4 +1,4 @@
-"""Several trainings in one program: runs whose configs differ in numbers only, side by side under `vmap`.
+"""Several trainings in one program: runs whose configs differ in numbers only, side by side.
 
 `train_together(configs, folders)` gives every run what `training.train` gives it: its own folder, numbers, pictures and
 checkpoints, from which it goes on alone as well.  Runs do not feel each other: one that diverges stops with its
@@ -164,19 +164,40 @@ def trainer_with(run: Run, numbers: dict[str, Any]) -> Trainer:
     return build_trainer(with_numbers(run.config, numbers), len(run.images.train)) if numbers else run.trainer
 
 
-def make_update(run: Run) -> Callable:
+def in_turn(function: Callable) -> Callable:
+    """`function` of one run as a function of many, like `jax.vmap`: in one program, one run after another."""
+    return lambda *arguments: jax.lax.map(lambda one: function(*one), arguments)
+
+
+def arrangement() -> Callable:
+    """How runs share a program: side by side on an accelerator; on a CPU, whose cores one run keeps busy, in turn."""
+    return in_turn if jax.default_backend() == "cpu" else jax.vmap
+
+
+def make_update(run: Run, arrange: Callable) -> Callable:
     """Build update(numbers, states, images, active) -> (states, metrics, samples), all with one row a run.
 
-    numbers: arrays (I,) by field, as `varied_numbers` gives them; states: of `TrainState`, stacked; images:
-    (I, B, H, W, C); active: (I,), whether a run takes the update.  One that does not keeps its state.
+    Args:
+        run: of which the program is.
+        arrange: `jax.vmap` or `in_turn`.
+
+    Returns:
+        A function of numbers, arrays (I,) by field as `varied_numbers` gives them; states, stacked; images
+        (I, B, H, W, C); and active (I,), whether a run takes the update.  One that does not keeps its state; its
+        metrics and samples are 0.
     """
 
     def one(numbers, state, images, active):
-        new, metrics, samples = trainer_with(run, numbers).update(state, images)
-        kept = jax.tree.map(lambda after, before: jnp.where(active, after, before), new, state)
-        return kept, metrics, samples
+        def take(state):
+            return trainer_with(run, numbers).update(state, images)
 
-    return jax.vmap(one)
+        def keep(state):
+            nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(take, state)[1:])
+            return state, *nothing
+
+        return jax.lax.cond(active, take, keep, state)
+
+    return arrange(one)
 
 
 def compile_update(run: Run, states: Sequence[TrainState], numbers: dict[str, jax.Array]) -> Callable | None:
@@ -184,7 +205,8 @@ def compile_update(run: Run, states: Sequence[TrainState], numbers: dict[str, ja
     shapes = jax.eval_shape(stack_states, states)
     images = jax.ShapeDtypeStruct((len(states), run.config.train.batch, *run.images.train.shape[1:]), jnp.float32)
     active = jax.ShapeDtypeStruct((len(states),), bool)
-    compiled = jax.jit(make_update(run), donate_argnums=1).lower(numbers, shapes, images, active).compile()
+    update = jax.jit(make_update(run, arrangement()), donate_argnums=1)
+    compiled = update.lower(numbers, shapes, images, active).compile()
     return None if len(states) > 1 and needed_bytes(compiled) > MEMORY * device_bytes() else compiled
 
 

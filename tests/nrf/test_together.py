@@ -119,9 +119,15 @@ CHANGES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("sampler", ["underdamped", pytest.param("langevin", marks=pytest.mark.slow),
-                                     pytest.param("sghmc", marks=pytest.mark.slow)])  # fmt: skip
-def test_numbers_act_in_a_shared_program_as_they_do_alone(sampler):
+@pytest.mark.parametrize(
+    ("sampler", "arrange"),
+    [
+        ("underdamped", jax.vmap),  # as on an accelerator; the other tests run as the CPU does
+        *(pytest.param(name, way, marks=pytest.mark.slow) for name in ("langevin", "sghmc")
+          for way in (jax.vmap, together.in_turn)),
+    ],
+)  # fmt: skip
+def test_numbers_act_in_a_shared_program_as_they_do_alone(sampler, arrange):
     changes = {field.format(sampler): value for field, value in CHANGES.items()}
     if sampler == "underdamped":
         changes["sampler.underdamped.friction"] = 0.6
@@ -142,10 +148,15 @@ def test_numbers_act_in_a_shared_program_as_they_do_alone(sampler):
     class Run:
         config, trainer, images = configs[0], trainers[0], type("Images", (), {"train": np.zeros((64, 8, 8, 1))})
 
-    update = jax.jit(together.make_update(Run))
+    update = jax.jit(together.make_update(Run, arrange))
     state = together.stack_states(states)
     for _ in range(2):
         state, metrics, _ = update(numbers, state, images, jnp.array([True, True]))
+    # One that does not take part keeps its state, bit for bit.
+    still, _, _ = update(numbers, state, images, jnp.array([False, True]))
+    same = [np.array_equal(*(np.asarray(leaf[0]) for leaf in pair))
+            for pair in zip(jax.tree.leaves(state.variables), jax.tree.leaves(still.variables), strict=True)]
+    assert all(same) and not np.array_equal(state.step, still.step)
     for index, trainer in enumerate(trainers):
         alone, step = states[index], jax.jit(trainer.update)
         for _ in range(2):
