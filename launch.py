@@ -60,7 +60,12 @@ DEFAULT_STAGES = {
 WHOLE = ("import", "train", "report", "study")
 DESCRIPTIONS = {"nrf": nrf_stages.describe, "v1models": v1_stages.describe}
 # Which fields do nothing, given a config and the stages.
-IDLE = {"nrf": nrf_stages.idle, "known": nrf_stages.idle_known, "v1models": v1_stages.idle}
+IDLE = {
+    "nrf": nrf_stages.idle,
+    "known": nrf_stages.idle_known,
+    "v1models": v1_stages.idle,
+    "figures": analysis_stages.idle_figures,
+}
 
 
 def describe(config, form: str) -> str:

@@ -50,3 +50,13 @@ def study(config, workdir, flags) -> None:
     from analysis.study import write_study as run
 
     print("the study is in", *run(workdir), sep="\n  ")
+
+
+def idle_figures(config, stages):
+    """The fields that do nothing for figures of several runs, see `runtime.idle`."""
+    from runtime.idle import Idle
+
+    idle = Idle()
+    drawn = any(figure.curves for figure in config.figures.values())
+    idle.unless(drawn, "no figure has curves of the suite, only those of config.runs", "root", "suffix")
+    return idle

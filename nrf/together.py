@@ -246,8 +246,8 @@ def _loop(members, update, numbers, states, done) -> list[dict[str, Any]]:
                 batches[i] = draw_batch(runs[i], before)
             active = np.isin(np.arange(len(members)), turn)
             state, metrics, samples = update(numbers, state, jnp.asarray(np.stack(batches), jnp.float32), active)
-            metrics, step = jax.device_get(metrics), before + 1
-            ends = step == updates or stop.requested
+            metrics, step, stopping = jax.device_get(metrics), before + 1, stop.requested
+            ends = step == updates or stopping
             for i in turn:
                 own = {name: values[i] for name, values in metrics.items()}
                 try:
@@ -262,7 +262,7 @@ def _loop(members, update, numbers, states, done) -> list[dict[str, Any]]:
                 )
             gaps = [float(metrics["energy/gap"][i]) for i in turn]
             progress.update(step, f"gap {min(gaps):+.4f} to {max(gaps):+.4f}")
-            if stop.requested:
+            if stopping:
                 break
     if stop.requested and min(done) < updates:
         print(f"stopped after update {min(done)}; the same command goes on from there")
@@ -307,18 +307,30 @@ def _halves(configs, folders):
     """Train one half of the runs, then the other; where the first was asked to stop, the other waits."""
     middle = len(configs) // 2
     first = train_together(configs[:middle], folders[:middle])
-    if not all(result["finished"] or "failed" in result for result in first):
+    if any(map(_stopped, first)):
         return [*first, *({"finished": False} for _ in configs[middle:])]
     return [*first, *train_together(configs[middle:], folders[middle:])]
 
 
 def _one_after_another(configs, folders):
-    results = []
+    """Train each run by itself; one that diverges stops no other, one that was asked to stop all that follow."""
+    results: list[dict[str, Any]] = []
     for config, folder in zip(configs, folders, strict=True):
-        train(config, folder)
+        if any(map(_stopped, results)):
+            results.append({"finished": False})
+            continue
+        try:
+            train(config, folder)
+        except NonFiniteError as error:
+            results.append({"finished": False, "failed": str(error)})
+            continue
         with open_checkpoints(config, folder) as checkpoints:
             results.append({"finished": max(checkpoints.steps(), default=0) >= config.train.updates})
     return results
+
+
+def _stopped(result):
+    return not result["finished"] and "failed" not in result
 
 
 def _is_number(name, value):

@@ -119,3 +119,19 @@ def test_later_stages_take_the_runs_of_a_sweep_one_by_one(tmp_path, calls):
     _write(folder, states, ())
     run(tmp_path, GRID, "--stages=record")
     assert [(name, config.seed, where) for name, config, where, _ in calls] == [("record", 1, folder / "seed=1")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([TINY, "--config.sampler.sghmc.friction=0.2"], "sampler.sghmc.friction does nothing here"),
+        ([TINY, "--config.record.level=full"], "'record', which --stages does not name"),
+        (["--config=configs/v1/bl4.py", "--config.stopping.patience=3"], "config.stopping.enabled is False"),
+        (["--config=configs/known.py", "--config.analyse.level=0.1", "--stages=record"], "'analyse', which --stages"),
+        (["--config=configs/v1/figures.py:own", "--config.suffix=-ndn3"], "no figure has curves of the suite"),
+    ],
+)
+def test_fields_that_nothing_reads_are_refused_before_anything_is_computed(arguments, words, tmp_path, calls):
+    with pytest.raises(ConfigError, match=words):
+        launch.main([*arguments, f"--workdir={tmp_path / 'run'}"])
+    assert not calls and not (tmp_path / "run").exists()

@@ -1,5 +1,6 @@
 """Runs that train in one program: each is what it is alone, none feels the others, and all go on where they were."""
 
+import contextlib
 import json
 import shutil
 
@@ -12,7 +13,7 @@ from nrf import together
 from nrf.from_config import make_trainer
 from nrf.training import train
 from runtime.config import load_config
-from runtime.metrics import read_metrics
+from runtime.metrics import NonFiniteError, read_metrics
 from runtime.sweeps import FAILED, FINISHED, expand, group_runs, run_group
 from tests.nrf.test_training import leaves, rows
 
@@ -175,3 +176,26 @@ def test_numbers_act_in_a_shared_program_as_they_do_alone(sampler, arrange):
 def test_what_shapes_the_program_keeps_runs_apart(change):
     runs = members(grid=f"sweep.runs=(('a',()),('b',({change},)),('c',(('seed',4),('train.lr',0.1))))")
     assert [[run.name for run in group] for group in group_runs(runs, together.program, 16)] == [["a", "c"], ["b"]]
+
+
+def test_over_several_devices_they_come_one_after_another(tmp_path, monkeypatch):
+    runs = members(grid="sweep.grid=(('seed',(0,1,2,3)),)")
+    steps, trained = {"seed=0": 4, "seed=1": None, "seed=2": 3, "seed=3": 4}, []
+
+    def train(config, folder):
+        trained.append(folder.name)
+        if steps[folder.name] is None:
+            raise NonFiniteError("the training diverged at step 2")
+
+    class Folder:
+        def __init__(self, folder):
+            self.steps = lambda: [steps[folder.name]]
+
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    monkeypatch.setattr(together, "train", train)
+    monkeypatch.setattr(together, "open_checkpoints", lambda config, folder: contextlib.nullcontext(Folder(folder)))
+    results = together.train_together([run.config for run in runs], [tmp_path / run.name for run in runs])
+    # One that diverges stops no other; one that was asked to stop ends all.
+    assert trained == ["seed=0", "seed=1", "seed=2"]
+    assert [result["finished"] for result in results] == [True, False, False, False]
+    assert results[1]["failed"] == "the training diverged at step 2"
