@@ -100,23 +100,30 @@ def _as_completed(client, places, function, tasks):
     from distributed import as_completed
 
     # No more tasks than workers are handed out: one that waits on a worker would be blamed for its death.
-    waiting, index_of = iter(enumerate(tasks)), {}
+    waiting, task_of = iter(enumerate(tasks)), {}
 
-    def submit(number):
+    def submit(some):
         futures = []
-        for index, arguments in itertools.islice(waiting, number):
+        for index, arguments in some:
             futures.append(client.submit(function, *arguments, pure=False))
-            index_of[futures[-1].key] = index
+            task_of[futures[-1].key] = index, arguments
         return futures
 
-    running = as_completed(submit(places), loop=client.loop)
+    running = as_completed(submit(itertools.islice(waiting, places)), loop=client.loop)
     for future in running:
-        error = future.exception()
-        if error is not None and type(error).__name__ == "KilledWorker":
-            error = RunError(f"its worker died {LIVES + 1} times: killed, or out of memory")
-        for following in submit(1):
-            running.add(following)
-        yield index_of[future.key], future.result() if error is None else error
+        task, error = task_of[future.key], future.exception()
+        if error is None:
+            try:
+                outcome = future.result()
+            except Exception:  # it was done, and its result died with the worker that held it
+                running.update(submit([task]))
+                continue
+        elif type(error).__name__ == "KilledWorker":
+            outcome = RunError(f"its worker died {LIVES + 1} times: killed, or out of memory")
+        else:
+            outcome = error
+        running.update(submit(itertools.islice(waiting, 1)))
+        yield task[0], outcome
 
 
 @contextmanager
