@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from nrf import stages, together
-from nrf.from_config import check_config, read_architecture, read_model
+from nrf.from_config import check_config, make_trainer, read_architecture, read_model
 from nrf.protocols import EXPERIMENTS
 from runtime.config import load_config
 from runtime.errors import ConfigError
 from runtime.sweeps import expand, finished_runs
 
-SCENES, DYNAMICS = "configs/study/scenes.py", "configs/study/dynamics.py"
+SCENES, DYNAMICS, PUBLISHED = (f"configs/study/{name}.py" for name in ("scenes", "dynamics", "published"))
 
 
 def test_the_seeds_of_the_study_come_one_after_another():
@@ -34,6 +34,14 @@ def test_members_are_whole_configs(name):
         check_config(run.config)
         read_architecture(run.config)
         assert set(run.config.record.experiments) <= set(EXPERIMENTS)
+
+
+def test_the_published_sampler_moves_the_shipped_field():
+    config = load_config(PUBLISHED)
+    trainer = make_trainer(config, 100)
+    assert trainer.thermal_sd is None and config.train.start_from == "pretrained/patches"
+    options = config.sampler.sghmc_thesis
+    assert (options.min_sq_sigma, options.max_sq_sigma, options.mass) == (9e-5, 1e-4, "circulant")
 
 
 def test_architectures_of_the_study_have_the_same_number_of_weights():
