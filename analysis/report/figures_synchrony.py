@@ -233,7 +233,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
             colour = CONTROL_COLOURS[names.index(name) % len(CONTROL_COLOURS)] if name in names else BLUE
             if not _finite(entry.get("found")):
                 where = axis.get_yaxis_transform()
-                axis.text(0.02, place, "not tested", transform=where, va="center", fontsize=SMALL, color=GREY)
+                axis.text(0.02, place, entry["verdict"], transform=where, va="center", fontsize=SMALL, color=GREY)
                 continue
             if (entry.get("unit") or row["unit"]) != row["unit"]:
                 where, said = axis.get_yaxis_transform(), f"{entry['found']:.3g} {entry['unit']}"
