@@ -152,7 +152,7 @@ def _ends(comparison: Comparison) -> str:
     for name, curve in (("the curvature predicts", comparison.predicted), ("measured is", comparison.measured)):
         known = np.flatnonzero(np.isfinite(curve.values) & (curve.contrast > 0)) if curve is not None else np.array([])
         if not known.size:
-            parts.append(f"{name} none" if curve is not None else f"{name} nothing, for want of a response or of a peak")
+            parts.append(f"{name} {'none' if curve is not None else 'nothing, for want of a response or of a peak'}")
             continue
         low, high = known[0], known[-1]
         parts.append(
