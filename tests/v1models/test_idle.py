@@ -23,7 +23,7 @@ TEXTS = {
     "data.simulated.neurons": "9", "data.simulated.train_images": "44", "data.simulated.repeats": "2",
     "data.simulated.kind": "energy", "data.simulated.noise": "gamma", "data.inputs": "unit_deviation",
     "data.responses": "unit_deviation", "optimization.noise": "gaussian", "model.layer0.activation": "relu",
-    "model.layer0.bias_initializer": "normal", "model.layer0.weight_initializer": "zeros", "data.inner_split": "0.3",
+    "model.layer0.bias_initializer": "ones", "model.layer0.weight_initializer": "zeros", "data.inner_split": "0.3",
     "data.test": "0.3",
     "model.layer0.normalization": "unit", "model.layer0.dropout": "0.5", "model.layer0.penalties.l2": "0.5",
     "stopping.monitor": "correlation", "data.dir": None, "data.source": None, "data.teacher.run": None,
@@ -73,7 +73,9 @@ def another(field, value):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", [(), ("stopping.enabled=True", "stopping.phases=2", "model.layer0.dropout=0.2")])
+@pytest.mark.parametrize(
+    "base", [(), ("stopping.enabled=True", "stopping.fraction=0.3", "stopping.phases=2", "model.layer0.dropout=0.2")]
+)
 def test_every_field_changes_the_fit_or_is_refused(base):
     config = load_config(TINY, base)
     before, ignored, tried = computed(config), [], 0
