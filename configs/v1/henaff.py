@@ -9,7 +9,7 @@ ten movies at two zooms, synthetic frames between a movie's first and last, and 
 movie, always: neighboring frames are nearly equal, and splits by frame give high scores to wrong images.
 
 Data: Hénaff, Bai, Charlton, Nauhaus, Simoncelli & Goris (2021), "Primary visual cortex straightens natural video
-trajectories", Nat. Commun. 12:5982; deposit osf.io/gwtcs.  `docs/leaderboard.md` has the results, `docs/own_recordings.md`
+trajectories", Nat. Commun. 12:5982; deposit osf.io/gwtcs.  `docs/leaderboard.md` has results, `docs/own_recordings.md`
 says what the .npz file holds and how to write one from any recording with repeats.  Academic use with citation.
 """
 
