@@ -216,7 +216,8 @@ def page_of(networks: Sequence[Network]) -> str:
     """The tables, as Markdown."""
     good = [each for each in networks if each.stationary]
     lines = [f"{len(networks)} networks, {len(good)} of them with stationary chains.", "", *_cells(networks)]
-    for chosen, title in ((networks, "all networks"), (good, "networks with stationary chains")):
+    shown = [(networks, "all networks"), (good, "networks with stationary chains")]
+    for chosen, title in shown if len(good) < len(networks) else shown[:1]:
         lines += ["", f"## Verdicts over {title} ({len(chosen)})", "", *_verdicts(chosen)]
         lines += ["", f"## Effects of the factors, {title} ({len(chosen)})", "", *_effects(chosen)]
     return "\n".join(lines) + "\n"

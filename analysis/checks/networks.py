@@ -27,6 +27,7 @@ from analysis.checks.overshoot import LEAST_RATIO
 from analysis.checks.quenching import THRESHOLD as LARGEST_VARIANCE
 from analysis.checks.resonance import LEAST_RISE
 from analysis.checks.speed import THRESHOLD as LEAST_SPEED
+from analysis.checks.synchrony import SMALLEST
 from analysis.checks.verdict import ABSENT, NOT_TESTED, PRESENT, UNDECIDED, VERDICTS, Verdict
 from analysis.results import RESULTS, read_json
 from runtime.errors import ConfigError, clear_errors
@@ -41,14 +42,15 @@ class Unit(NamedTuple):
     unit: str
     threshold: float
     above: bool  # whether the effect lies above the threshold
+    smallest: float | None = None  # effect below which it is absent; None: the threshold
 
 
 UNITS = {
     "resonance_rises": Unit("rise / mean frequency", LEAST_RISE, True),
     "overshoot_grows": Unit("ratio", LEAST_RATIO, True),
     "variability_quenched": Unit("ratio", LARGEST_VARIANCE, False),
-    "synchrony": Unit("phase consistency", 0.0, True),
-    "collinear_synchrony": Unit("phase consistency", 0.0, True),
+    "synchrony": Unit("phase consistency", 0.0, True, SMALLEST),
+    "collinear_synchrony": Unit("phase consistency", 0.0, True, SMALLEST),
     "faster_than_reference": Unit("times per sample", LEAST_SPEED, True),
 }
 
@@ -73,8 +75,9 @@ def over_networks(check: str, rows: Sequence[Row]) -> Verdict:
         rows: the row of this check of every network.
 
     Returns:
-        Present or absent where the interval over networks excludes the threshold; undecided where it does not, or with
-        fewer than three networks, and then how many more would decide if they went on alike.
+        Present or absent where the interval over networks excludes the threshold, or lies below the smallest effect of
+        checks that have one; undecided where it does not, or with fewer than three networks, and then how many more
+        would decide if they went on alike.
     """
     what = UNITS[check]
     values = np.array([number_of(row) for row in rows])
@@ -87,10 +90,11 @@ def over_networks(check: str, rows: Sequence[Row]) -> Verdict:
         reason = f"{words}; at least {LEAST_NETWORKS} are needed"
         return Verdict(check, UNDECIDED, float(values.mean()), None, None, what.unit, reason)
     found, low, high = student(values)
-    if low > what.threshold or high < what.threshold:
+    border = what.threshold if what.smallest is None else what.smallest
+    if low > what.threshold or high < border:
         word = PRESENT if (low > what.threshold) == what.above else ABSENT
         return Verdict(check, word, found, low, high, what.unit, words)
-    more = networks_needed(values, what.threshold)
+    more = networks_needed(values, what.threshold if found > (what.threshold + border) / 2 else border)
     words += f"; about {more} more networks would decide" if more else "; no affordable number of networks would decide"
     return Verdict(check, UNDECIDED, found, low, high, what.unit, words)
 

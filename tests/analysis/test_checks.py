@@ -223,6 +223,10 @@ def test_networks_are_the_units_where_several_were_trained():
     apart = networks.between_networks("resonance_rises", rising, flat)
     assert apart.verdict == PRESENT and apart.found == pytest.approx(0.5) and apart.low > 0
     assert networks.between_networks("resonance_rises", rising[:2], flat).verdict == NOT_TESTED
+    # No effect on phase consistency is absent where nothing worth speaking of is left, and not where it is below 0.
+    quiet = [network(v, ABSENT, "synchrony", "phase consistency") for v in (0.001, -0.002, 0.003)]
+    assert networks.over_networks("synchrony", quiet).verdict == ABSENT
+    assert networks.over_networks("synchrony", [*quiet, network(0.1, check="synchrony")]).verdict == UNDECIDED
     # The number of networks that is named does decide.
     values = np.array([1.0, 1.4, 1.2, 0.8])
     needed = 4 + networks.networks_needed(values, 0.9)
