@@ -9,7 +9,7 @@ patches.
 
 Each network gives one number a check, and an interval over networks is Student's. The number is the one that the
 verdict of a single recording rests on; a network without a resonance has a rise of 0, one without a rhythm a
-synchrony of 0.
+synchrony of 0, one without a response an overshoot ratio of 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from analysis.checks.overshoot import LEAST_RATIO
+from analysis.checks.overshoot import LEAST_RATIO, NO_RESPONSE
 from analysis.checks.quenching import THRESHOLD as LARGEST_VARIANCE
 from analysis.checks.resonance import LEAST_RISE
 from analysis.checks.speed import THRESHOLD as LEAST_SPEED
@@ -62,6 +62,10 @@ def number_of(row: Row) -> float:
         return np.nan
     if check == "resonance_rises" and details.get("relative_rise"):
         return float(details["relative_rise"][0])
+    weak = check == "overshoot_grows" and "noise" in details
+    if weak and not abs(details["sustained"][-1]) > NO_RESPONSE * details["noise"]:
+        # Over a sustained response that may be 0 the ratio is no number, and large by chance.
+        return 1.0 if row["verdict"] == ABSENT else np.nan
     if row.get("unit", "").startswith("Q"):
         return 0.0 if row["verdict"] == ABSENT else np.nan
     return np.nan if row.get("found") is None else float(row["found"])

@@ -227,6 +227,14 @@ def test_networks_are_the_units_where_several_were_trained():
     quiet = [network(v, ABSENT, "synchrony", "phase consistency") for v in (0.001, -0.002, 0.003)]
     assert networks.over_networks("synchrony", quiet).verdict == ABSENT
     assert networks.over_networks("synchrony", [*quiet, network(0.1, check="synchrony")]).verdict == UNDECIDED
+    # A ratio over a response that may be 0 is no number: nothing present alone becomes present together.
+    weak = {"noise": 1.0, "sustained": [0.1, -0.2]}
+    none = [network(r, ABSENT, "overshoot_grows", **weak) for r in (2.7, 2.9, 3.1)]
+    unclear = [network(r, UNDECIDED, "overshoot_grows", **weak) for r in (2.7, 2.9, 3.1)]
+    assert networks.over_networks("overshoot_grows", none).verdict == ABSENT
+    assert networks.over_networks("overshoot_grows", unclear).verdict == NOT_TESTED
+    clear = [network(r, PRESENT, "overshoot_grows", noise=1.0, sustained=[1.0, 2.0]) for r in (1.4, 1.5, 1.6)]
+    assert networks.over_networks("overshoot_grows", clear).verdict == PRESENT
     # The number of networks that is named does decide.
     values = np.array([1.0, 1.4, 1.2, 0.8])
     needed = 4 + networks.networks_needed(values, 0.9)
