@@ -34,7 +34,7 @@ from analysis.checks.table import NAMES, check_trials
 from analysis.load import NotTestable, open_experiment
 from analysis.steps.trials import physical_step, trials_of
 from recordings import names
-from recordings.format import mark_files
+from recordings.format import RecordingError, mark_files
 from recordings.periods import TimeScale
 from recordings.reading import list_recordings, recording_folder
 from runtime.config import flatten, read_config
@@ -97,8 +97,13 @@ def read_networks(folder: str | pathlib.Path) -> list[Network]:
             rows = judge_run(folder / name)
         except NotTestable as error:
             raise ConfigError(f"{folder / name}: {error}") from None
+        except RecordingError as error:  # it is being recorded, or was broken off
+            print(f"left out: {error}")
+            continue
         numbers = {check: number_of(rows[check]) for check in CHECKS} | read_curvature(folder / name)
         found.append(Network(name, levels[name], rows, numbers, read_chains(folder / name)))
+    if not found:
+        raise ConfigError(f"no recording of the sweep in {folder} is finished; run the stage 'record'")
     return found
 
 
@@ -152,11 +157,12 @@ def read_curvature(folder: pathlib.Path) -> dict[str, float]:
 
 
 def read_chains(folder: pathlib.Path) -> dict[str, float]:
-    """What long chains at the end of training showed: R-hat, spectrum distance, temperature of each layer over T."""
+    """What long chains at the end of training showed: R-hat, spectrum, kurtosis, temperature of each layer over T."""
     if not (folder / METRICS).exists():
         return {}
     last = read_metrics(folder).ffill().iloc[-1]
     found = {"r_hat": last.get("chains/r_hat/energy"), "spectrum": last.get("samples/spectrum_distance")}
+    found["kurtosis"] = last.get("chains/pooled/gabor_kurtosis")
     found |= {key.split("/")[1] + "_" + key.split("_")[-1]: value for key, value in last.items()
               if key.startswith("chains/temperature/")}  # fmt: skip
     return {key: float(value) for key, value in found.items() if value is not None}
