@@ -71,9 +71,10 @@ def base() -> ConfigDict:
     config.data.contrast = optional(float, above=0)  # standard deviation to which images are stretched
     config.data.rescale = True  # map grey levels [0, 1] to the range of the image layer, where they are not whitened
     # Standard deviation of the image layer in whitened coordinates (see nrf/whitening.py), None for grey levels.  The
-    # root of the sampler's temperature makes the untrained energy the Gaussian with the data's spectrum.
+    # root of the sampler's temperature makes the untrained energy the Gaussian with the data's spectrum; a little below
+    # it, the strongest images have the contrast at which saturated networks leave the quadratic term to itself.
     config.data.whitened_sd = optional(float, above=0)
-    config.data.whitened_sd = 0.1
+    config.data.whitened_sd = 0.12
     # Power of an image's contrast that whitened coordinates keep, 1 for contrast as it is (`whitening.Gain`).
     config.data.gain_control = number(0.5, above=0, at_most=1)
     # Noise added to training images, standard deviation in units of the image layer: it bounds how stiff the energy
@@ -114,9 +115,9 @@ def base() -> ConfigDict:
     config.negative.start = choice("persistent", "buffer")  # chains that keep position and momentum, or a buffer
     config.negative.fresh = choice("thermal", "uniform", "initializer")  # new starts: N(0, T), ..., from noise images
     config.negative.chains = number(32, at_least=1)  # persistent ones
-    config.negative.renewed = number(0.01, at_least=0, at_most=1)  # share of them that starts afresh each update
+    config.negative.renewed = number(0.02, at_least=0, at_most=1)  # share of them that starts afresh each update
     # Share of the renewed chains that start where the positive phase ended, on images; the rest as `fresh` says.
-    config.negative.from_data = number(0.0, at_least=0, at_most=1)
+    config.negative.from_data = number(0.5, at_least=0, at_most=1)
     config.negative.buffer_size = number(2000, at_least=1)
     config.negative.buffer_fraction = number(0.95, at_least=0, at_most=1)
     config.negative.growth = number(1.0, above=0)  # of the length when the energy stays above the positive one's
@@ -171,6 +172,7 @@ def quick(config: ConfigDict) -> None:
 
 def patches(config: ConfigDict) -> None:
     """16x16 grey patches, until chains have the kurtosis of natural images too."""
+    config.negative.chains = 64
     config.train.updates = 1400
     config.monitor.steps = 600
     config.log.update({"every": 25, "checkpoint_every": 100, "keep": 30})

@@ -9,8 +9,8 @@ chain length,
     energy        mean per pixel, over T
     walls         share of image pixels at a wall
     temperature   of the momentum of every layer, over T, in the second half: 1 where the sampler is exact
-    mixing        split R-hat and effective sample size of the energy and of the first principal components over the
-                  second half, both kinds of start together
+    mixing        split R-hat and effective sample size of the energy, of the logarithm of an image's contrast and of
+                  the first principal components over the second half, both kinds of start together
 
 and `judge` says in words what is not as it should be.
 """
@@ -176,6 +176,9 @@ def summarise(
         temperature = np.mean(momenta[frames // 2 :], axis=0) / np.square(chains.thermal_sd)
     projected = late.reshape(*late.shape[:2], -1) @ chains.reference.components[:, :COMPONENTS]
     traces = {"energy": energy[len(energy) // 2 :]}
+    # What mixes most slowly in natural images: how strong an image is.
+    strength = np.stack([statistics.contrasts(frame) for frame in late])
+    traces["contrast"] = np.log(np.maximum(strength, np.finfo(np.float32).tiny))
     traces |= {f"pc_{k + 1}": projected[..., k] for k in range(projected.shape[-1])}
     r_hat, size = {}, {}
     for name, trace in traces.items():

@@ -63,7 +63,7 @@ def test_chains_from_noise_and_from_data_forget_where_they_began(good):
     assert good.lengths[0] == 3 and good.lengths[-1] == 300
     assert good.energy[0, :32].mean() > 10 * good.energy[0, 32:].mean()
     assert all(good.measures[start][-1]["spectrum_distance"] < 0.3 for start in monitor.STARTS)
-    assert good.r_hat["energy"] < 1.1 and good.effective_samples["energy"] > 100
+    assert good.r_hat["energy"] < 1.1 and good.r_hat["contrast"] < 1.1 and good.effective_samples["energy"] > 100
     np.testing.assert_allclose(good.temperature, 1.0, atol=0.03)
     assert good.energy[-100:].mean() == pytest.approx(0.5, rel=0.05)  # equipartition: T/2 a pixel
     assert good.images["noise"].shape == (32, 8, 8, 1)

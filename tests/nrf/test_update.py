@@ -18,6 +18,7 @@ STEPS = 3
 
 def config_of(*overrides):
     plain = ["positive.start=previous", "positive.poisson=False", "negative.poisson=False", "negative.renewed=0.0"]
+    plain += ["negative.from_data=0.0"]
     plain += ["positive.steps=2", f"negative.steps={STEPS}", "train.batch=4", "negative.chains=6"]
     return load_config("tests/nrf/tiny.py:small", [f"--config.{field}" for field in (*plain, *overrides)])
 
