@@ -4,7 +4,7 @@
                                                           scikit-image; nothing is downloaded; minutes on 2 cores;
                                                           long chains have the data's spectrum, not yet its edges
     python launch.py --config=configs/nrflv.py:patches    the same field trained for longer: `pretrained/patches`
-                                                          (16 minutes of one core)
+                                                          (8 minutes of one core)
     python launch.py --config=configs/nrflv.py:digits --config.data.dir=DATA
                                                           28x28 digits; hours on 2 cores (not yet trained to the end)
     python launch.py --config=configs/nrflv.py:cifar --config.data.dir=DATA
@@ -115,7 +115,7 @@ def base() -> ConfigDict:
     config.negative.start = choice("persistent", "buffer")  # chains that keep position and momentum, or a buffer
     config.negative.fresh = choice("thermal", "uniform", "initializer")  # new starts: N(0, T), ..., from noise images
     config.negative.chains = number(32, at_least=1)  # persistent ones
-    config.negative.renewed = number(0.02, at_least=0, at_most=1)  # share of them that starts afresh each update
+    config.negative.renewed = number(0.005, at_least=0, at_most=1)  # share of them that starts afresh each update
     # Share of the renewed chains that start where the positive phase ended, on images; the rest as `fresh` says.
     config.negative.from_data = number(0.5, at_least=0, at_most=1)
     config.negative.buffer_size = number(2000, at_least=1)
@@ -172,10 +172,10 @@ def quick(config: ConfigDict) -> None:
 
 def patches(config: ConfigDict) -> None:
     """16x16 grey patches, until chains have the kurtosis of natural images too."""
-    config.negative.chains = 64
-    config.train.updates = 1400
-    config.monitor.steps = 600
-    config.log.update({"every": 25, "checkpoint_every": 100, "keep": 30})
+    config.negative.update({"chains": 64, "steps": 15})
+    config.train.update({"updates": 900, "average": 0.99})
+    config.monitor.update({"every": 150, "steps": 1000, "chains": 32})
+    config.log.update({"every": 25, "checkpoint_every": 50, "keep": 9})
 
 
 def patch_architecture(size: int, channels: int) -> ConfigDict:
