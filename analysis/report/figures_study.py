@@ -39,7 +39,7 @@ def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.
                       mfc=None if each.stationary else "none", alpha=0.9)  # fmt: skip
         if key in UNITS:
             axis.axhline(UNITS[key].threshold, color=GREY, lw=0.8, ls="--")
-        axis.set_xticks(range(len(known[0])), [level.strip("'") for level in known[0]] if factors else [""], fontsize=7)
+        axis.set_xticks(range(len(known[0])), [level.replace("_", "\n") for level in known[0]] if factors else [""], fontsize=7)
         axis.set_xlim(-0.6, len(known[0]) - 0.4)
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
