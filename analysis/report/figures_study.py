@@ -26,8 +26,8 @@ def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.
         shown: numbers to draw, with their titles.
         path: of the file.
     """
-    factors = list(networks[0].levels)
-    known = [list(dict.fromkeys(each.levels[factor] for each in networks)) for factor in factors]
+    factors = list(networks[0].levels) or ["run"]
+    known = [list(dict.fromkeys(each.levels.get(factor, "") for each in networks)) for factor in factors]
     columns = -(-len(shown) // 2)
     figure = new_figure(WIDTH, 5.6)
     axes = np.atleast_1d(figure.subplots(2, columns)).ravel()
@@ -39,7 +39,7 @@ def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.
                       mfc=None if each.stationary else "none", alpha=0.9)  # fmt: skip
         if key in UNITS:
             axis.axhline(UNITS[key].threshold, color=GREY, lw=0.8, ls="--")
-        axis.set_xticks(range(len(known[0])), [level.replace("_", "\n") for level in known[0]] if factors else [""], fontsize=7)
+        axis.set_xticks(range(len(known[0])), [level.replace("_", "\n") for level in known[0]], fontsize=7)
         axis.set_xlim(-0.6, len(known[0]) - 0.4)
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
@@ -57,7 +57,7 @@ def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.
 
 
 def _look(network: Any, factors: Sequence[str], known: Sequence[Sequence[str]]) -> tuple[float, int, int]:
-    numbers = [levels.index(network.levels[factor]) for factor, levels in zip(factors, known, strict=True)]
+    numbers = [levels.index(network.levels.get(factor, "")) for factor, levels in zip(factors, known, strict=True)]
     numbers += [0] * (3 - len(numbers))
     shades = [len(levels) for levels in known] + [1] * 3
     aside = (numbers[1] + 0.5) / shades[1] - 0.5
