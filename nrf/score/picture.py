@@ -14,7 +14,8 @@ from nrf.figures import tile
 from runtime.files import write_figure
 
 COLOURS = {
-    "field": "tab:red", "gaussian": "0.55", "ica": "tab:olive", "scale_mixture": "tab:cyan", "mixture": "tab:blue"
+    "field": "tab:red", "gaussian": "0.55", "gaussian_states": "0.75", "ica": "tab:olive",
+    "scale_mixture": "tab:cyan", "mixture": "tab:blue",
 }  # fmt: skip
 
 

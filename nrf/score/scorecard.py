@@ -28,6 +28,7 @@ from ml_collections import ConfigDict
 from nrf.diagnostics import auroc
 from nrf.score import baselines
 from nrf.score.field import (
+    GREY_LEVELS,
     bound_log_partition,
     dequantize,
     make_image_bounds,
@@ -174,6 +175,17 @@ def field_parts(config: ConfigDict, trained: Trained, problem: Problem) -> dict[
         images = patches.reshape(-1, *problem.shape)
         return trained.space.to_states(images)
 
+    def judge_coordinates() -> dict[str, Any]:
+        # What the coordinates of the image layer are worth by themselves, before anything is learned in them.
+        fitted = baselines.fit_gaussian(states(problem.train).reshape(len(problem.train), -1).astype(np.float64))
+
+        def log_density(patches: np.ndarray) -> np.ndarray:
+            shown = states(patches)
+            found = grey.density(baselines.log_density(fitted, shown.reshape(len(shown), -1)), shown)
+            return (found + np.log(GREY_LEVELS)) * patches.shape[1]
+
+        return judge(problem, log_density, {})
+
     def log_partition() -> dict[str, Any]:
         total = settings.equilibrate + 2 * settings.anneal
         with Progress(total, 0, "annealing log Z") as progress:
@@ -197,7 +209,7 @@ def field_parts(config: ConfigDict, trained: Trained, problem: Problem) -> dict[
 
     named = {"held out": problem.test, **problem.outliers}
     return (
-        {"log_partition": log_partition}
+        {"gaussian_states": judge_coordinates, "log_partition": log_partition}
         | {f"log_f {name}": (lambda name=name: densities(name, named[name])) for name in named}
         | {f"field {task.name}": (lambda task=task: restored(task)) for task in problem.tasks}
     )
@@ -208,7 +220,7 @@ def judge(problem: Problem, log_density: Callable[[np.ndarray], np.ndarray], res
     size = problem.test.shape[1]
 
     def each(patches: np.ndarray) -> list[float]:
-        return (log_density(patches) / size - np.log(256)).tolist()
+        return (log_density(patches) / size - np.log(GREY_LEVELS)).tolist()
 
     return {
         "held out": each(problem.test),
@@ -247,7 +259,7 @@ def make_table(config: ConfigDict, problem: Problem, found: dict[str, Any]) -> p
     }
     lower, upper = np.array(own["lower"]) - z["upper"] / size, np.array(own["upper"]) - z["lower"] / size
     add(FIELD, lower, upper, scores, {task.name: found[f"field {task.name}"]["psnr"] for task in problem.tasks})
-    for name in ("gaussian", "ica", "scale_mixture", "mixture"):
+    for name in ("gaussian", "gaussian_states", "ica", "scale_mixture", "mixture"):
         own = np.array(found[name]["held out"])
         add(name, own, own, found[name]["outliers"], found[name]["psnr"])
     table = pd.DataFrame.from_dict(rows, orient="index")
