@@ -44,7 +44,7 @@ class Gaussian:
 @pytest.fixture(scope="module")
 def chains():
     images = load_images("natural", size=8, channels=1, num_train=2000, num_test=500)
-    space = make_image_space(tiny_config(data={"gain_control": 1.0}), (-1.0, 1.0), images.train)
+    space = make_image_space(tiny_config(data={"gain_control": 1.0, "whitened_sd": SD}), (-1.0, 1.0), images.train)
     sampler = make_sampler("underdamped", step_size=0.6, friction=0.6, temperature=SD**2, bounds=Gaussian.bounds)
     return monitor.Chains(Gaussian, sampler, space, make_reference(images.test), images.test, (SD,))
 
@@ -128,16 +128,16 @@ def test_the_curvature_of_latents_is_watched_on_images_and_on_a_blank(chains):
 
 def test_an_image_space_is_kept_with_the_run(chains, tmp_path):
     write_image_space(chains.space, tmp_path)
-    read = read_image_space(tiny_config(data={"gain_control": 1.0}), (-1.0, 1.0), tmp_path)
+    read = read_image_space(tiny_config(data={"gain_control": 1.0, "whitened_sd": SD}), (-1.0, 1.0), tmp_path)
     images = chains.held_out[:5]
     np.testing.assert_array_equal(read.to_states(images), chains.space.to_states(images))
     np.testing.assert_allclose(read.to_images(read.to_states(images)), images, atol=1e-5)
     (tmp_path / "whitening.npz").write_bytes(b"half a file")
     with pytest.raises(ConfigError, match="whitening.npz is damaged"):
-        read_image_space(tiny_config(data={"gain_control": 1.0}), (-1.0, 1.0), tmp_path)
+        read_image_space(tiny_config(data={"gain_control": 1.0, "whitened_sd": SD}), (-1.0, 1.0), tmp_path)
     (tmp_path / "whitening.npz").unlink()
     with pytest.raises(ConfigError, match="whitening.npz is missing"):
-        read_image_space(tiny_config(data={"gain_control": 1.0}), (-1.0, 1.0), tmp_path)
+        read_image_space(tiny_config(data={"gain_control": 1.0, "whitened_sd": SD}), (-1.0, 1.0), tmp_path)
 
 
 @functools.cache
