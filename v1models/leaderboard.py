@@ -5,7 +5,7 @@
     families/NAME.npz        predictions (n, N) and strengths or weights; a family that is there is not done again
     leaderboard.csv          one row a family and recording: mean CCnorm, r²_ER and r over units, with intervals
     units.csv                one row a family and unit, with intervals over groups of images
-    comparisons.csv          every family against the best: paired differences, p adjusted by Holm
+    comparisons.csv          one family (the best, or config.scores.against) less every other: paired differences, Holm
     learning.csv             mean CCnorm against the number of groups fitted on
 
                              every table has the columns `split` and `replication`
@@ -93,6 +93,9 @@ def check(config: ConfigDict) -> None:
             raise ConfigError(
                 f"config.learning.families names '{name}', which is trained; name families of fixed cores"
             )
+    against = config.scores.against
+    if against is not None and against not in config.families:
+        raise ConfigError(f"config.scores.against is '{against}'{did_you_mean(against, config.families)}")
     if not 0 <= config.scores.reliable < 1:
         raise ConfigError(f"config.scores.reliable is {config.scores.reliable}; it must lie between 0 and 1")
 
@@ -208,20 +211,23 @@ def units(
 
 
 def comparisons(sums: dict[str, scores.Sums], reliability: np.ndarray, options: ConfigDict) -> pd.DataFrame:
-    """Every family against the best one in mean CCnorm over reliable units, images and units drawn anew in pairs."""
+    """One family less every other: mean CCnorm over reliable units, images and units drawn anew in pairs.
+
+    The one is options.against, or the best.
+    """
     keep = reliability > options.reliable
     means = {family: np.nanmean(scores.normalized_correlation(each)[keep]) for family, each in sums.items()}
-    best = max(means, key=means.get)
+    one = options.against or max(means, key=means.get)
     rows = [
-        {"best": best, "other": family}
-        | scores.compare(scores.normalized_correlation, sums[best], each, keep, options.resamples)._asdict()
+        {"family": one, "other": family}
+        | scores.compare(scores.normalized_correlation, sums[one], each, keep, options.resamples)._asdict()
         for family, each in sums.items()
-        if family != best
+        if family != one
     ]
     if rows:
         for row, adjusted in zip(rows, scores.holm([row["p"] for row in rows]), strict=True):
             row["p_holm"] = adjusted
-    return pd.DataFrame(rows, columns=["best", "other", "difference", "low", "high", "p", "p_holm"])
+    return pd.DataFrame(rows, columns=["family", "other", "difference", "low", "high", "p", "p_holm"])
 
 
 def learning(

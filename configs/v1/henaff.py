@@ -87,6 +87,7 @@ def base() -> ConfigDict:
     config.scores = ConfigDict()
     config.scores.reliable = 0.5  # units of higher reliability (Spearman-Brown, all repeats) count
     config.scores.resamples = 1000  # bootstrap draws
+    config.scores.against = optional(str)  # family that all others are taken from, in pairs; None for the best
 
     config.learning = ConfigDict()
     config.learning.families = ("pixels", "steerable")
@@ -114,4 +115,5 @@ def joined(config: ConfigDict) -> None:
     quick(config)
     config.families.update(trained)
     config.families.update({"latents": family("file"), "shuffled": family("file")})
+    config.scores.update({"against": "latents", "resamples": 1000})
     config.exciting.units = 0

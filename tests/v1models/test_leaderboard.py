@@ -67,7 +67,11 @@ def test_families_that_are_there_are_not_fitted_again(small, monkeypatch):
     monkeypatch.setattr("v1models.leaderboard.ridge.fit_predict", None)
     again = config.copy_and_resolve_references()
     again.learning.groups = ()
+    again.scores.against = "pixels"
     compare(again, folder)
+    table = pd.read_csv(folder / "comparisons.csv")
+    assert set(table["family"]) == {"pixels"} and "gabor_energy" in set(table["other"])
+    assert table.set_index("other").loc["gabor_energy", "high"] < 0.1
 
 
 @pytest.mark.parametrize(
@@ -75,6 +79,7 @@ def test_families_that_are_there_are_not_fitted_again(small, monkeypatch):
     [
         ("data.path", None, "config.data.path is not set"),
         ("data.size", 7, "cannot be averaged"),
+        ("scores.against", "pixel", "did you mean 'pixels'"),
         ("families.pixels.core", "gabors", "config.families.pixels.core is 'gabors'"),
         ("families.pixels.core", "file", "config.families.pixels.path is not set"),
         ("families.gabor_energy.compression", "cube", "compression is 'cube'"),
