@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
+from nrf.samplers.mass import FEWEST_COUPLED_CHANNELS
 from recordings.names import FIXED_SCALE, FREE, LANGEVIN, OBSERVE, PRIMARY
 from runtime.idle import Idle
 
@@ -58,6 +59,12 @@ def _training(idle, config, stages):
     )  # fmt: skip
     stops = positive.stop_threshold is not None
     idle.unless(stops, "no config.positive.stop_threshold is set", "positive.stop_window", "positive.stop_after")
+    longest, earliest = positive.steps * (2 if positive.poisson else 1), max(positive.stop_after, positive.stop_window)
+    idle.unless(
+        not stops or longest > earliest,
+        f"phases of at most {longest} steps (config.positive.steps) end before they may stop, after {earliest}",
+        "positive.stop_threshold", "positive.stop_window", "positive.stop_after",
+    )  # fmt: skip
     start = f"config.negative.start is '{negative.start}'"
     idle.unless(negative.start == "buffer", start, "negative.buffer_size", "negative.buffer_fraction")
     idle.unless(negative.start == "persistent", start, "negative.chains", "negative.renewed", "negative.from_data")
@@ -82,6 +89,14 @@ def _samplers(idle, config, stages):
     if "mass" in own:
         circulant = "circulant" in (own.mass if isinstance(own.mass, tuple) else (own.mass,))
         idle.unless(circulant, f"config.sampler.{chosen}.mass is 'diagonal'", f"sampler.{chosen}.coupling_sd")
+        couples = config.model.named is not None or own.coupling_sd is not None or any(
+            size[0] >= FEWEST_COUPLED_CHANNELS for size in config.model.architecture.state_sizes
+        )
+        idle.unless(
+            couples or not circulant,
+            f"no layer has {FEWEST_COUPLED_CHANNELS} channels, the fewest that are coupled, and no coupling_sd is set",
+            f"sampler.{chosen}.mass",
+        )
 
 
 def _recording(idle, config):

@@ -20,7 +20,7 @@ GROUPS = ("initializer.", "sampler.", "positive.", "negative.", "train.", "model
 VARIANTS = {
     "chains": (),
     "buffer": ("negative.start=buffer", "train.lr_schedule=epochs", "positive.start=random", "negative.growth=1.0",
-               "positive.stop_threshold=1e-9", "sampler.name=langevin"),
+               "positive.stop_threshold=1e-9", "positive.steps=300", "sampler.name=langevin"),
 }  # fmt: skip
 # Read, but without a part in the update: loop, folder and report.
 LOOP = {"train.updates", "train.start_from", "train.max_energy"}
@@ -89,6 +89,8 @@ def test_every_field_changes_the_update_or_is_refused(variant):
         (["train.lr_decay=0.9"], r"train.lr_decay does nothing here: config.train.lr_schedule is 'cosine'"),
         (["train.lr_schedule=epochs", "train.lr_final=1e-6"], r"train.lr_final does .* is 'epochs'"),
         (["positive.stop_window=9"], r"stop_window does nothing here: no config.positive.stop_threshold is set"),
+        (["positive.stop_threshold=1e-3"], r"stop_threshold does .* of at most 8 steps .* end before they may stop"),
+        (["sampler.underdamped.mass=circulant"], r"mass does nothing here: no layer has 6 channels"),
         (["negative.growth=1.0", "negative.growth_cooldown=2"], r"growth_cooldown does .* keeps its length"),
         (["data.rescale=False"], r"data.rescale does nothing here: whitened images"),
         (["data.dir=DATA"], r"data.dir does nothing here: config.data.name is 'natural'"),
