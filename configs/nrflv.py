@@ -6,7 +6,7 @@
     python launch.py --config=configs/nrflv.py:patches    the same field trained for longer: `pretrained/patches`
                                                           (8 minutes of one core)
     python launch.py --config=configs/nrflv.py:digits --config.data.dir=DATA
-                                                          28x28 digits; hours on 2 cores (not yet trained to the end)
+                                                          28x28 digits: `pretrained/digits` (14 minutes of one core)
     python launch.py --config=configs/nrflv.py:cifar --config.data.dir=DATA
                                                           32x32 colour photographs, small model; hours on 2 cores
                                                           (not yet trained to the end)
@@ -203,9 +203,10 @@ def digits(config: ConfigDict) -> None:
     """28x28 digits."""
     config.data.update({"name": "tfds:mnist", "size": 28, "channels": 1})
     config.model.architecture = patch_architecture(size=28, channels=1)
-    config.train.update({"updates": 4000, "average": 0.998})
-    config.monitor.update({"every": 500, "steps": 1000})
-    config.log.update({"checkpoint_every": 100})
+    config.negative.update({"chains": 64, "steps": 15})
+    config.train.update({"updates": 700, "average": 0.99})
+    config.monitor.update({"every": 350, "steps": 600, "chains": 32})
+    config.log.update({"checkpoint_every": 50})
 
 
 def cifar(config: ConfigDict) -> None:

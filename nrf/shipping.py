@@ -3,8 +3,9 @@
     python -m nrf.shipping runs/patches pretrained/patches
 
 The folder has the run's config of data, model and training, its averaged weights as the one checkpoint (float32,
-without optimizer and chains), its whitening, metrics, pictures and diagnostics.  A model card (`MODEL_CARD.md`) is for
-people to write.
+without optimizer and chains), its whitening, metrics, pictures and diagnostics.  Sheets that show images of a data set
+are left out unless these come with the program; then the field's own chains are drawn alone (`images/own_samples.png`).
+A model card (`MODEL_CARD.md`) is for people to write.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import pathlib
 import shutil
 import sys
 
-from nrf import diagnostics, image_space
+from nrf import diagnostics, figures, image_space
+from nrf.field import load as load_field
 from runtime.checkpoint import Checkpoints, read_tree
 from runtime.config import CONFIG_FILE, read_record
 from runtime.errors import ConfigError, clear_errors
@@ -22,7 +24,9 @@ from runtime.files import write_json
 
 # Groups of stages after training: a shipped field is recorded and judged as the program at hand does it.
 LATER = ("visualise", "record", "diagnose", "score", "analyse", "respond")
-PICTURES = ("samples.png", "chains.png", "curves.png", "long_samples.png", "long_chains.png")
+FIGURES, SHEETS = ("chains.png", "curves.png", "long_chains.png"), ("samples.png", "long_samples.png")
+OWN = ("natural", "natural_scrambled", "natural_white")  # data sets whose images may be shown and passed on
+OWN_CHAINS, OWN_STEPS = 36, 1000  # of the sheet without data
 LARGEST = 5 * 2**20  # bytes
 
 
@@ -51,10 +55,17 @@ def ship(run: str | pathlib.Path, target: str | pathlib.Path, step: int | str = 
     with Checkpoints(target / "checkpoints") as checkpoints:
         checkpoints.save(kept["step"], kept)
     (target / "images").mkdir(exist_ok=True)
-    for name in (image_space.FILE, "metrics.jsonl", diagnostics.FILE, *(f"images/{each}" for each in PICTURES)):
+    ours = record["config"]["data"]["name"] in OWN
+    pictures = (*FIGURES, *(SHEETS if ours else ()))
+    for name in (image_space.FILE, "metrics.jsonl", diagnostics.FILE, *(f"images/{each}" for each in pictures)):
         if (run / name).exists():
             shutil.copy2(run / name, target / name)
     write_json(target / CONFIG_FILE, record, indent=2)
+    if not ours:
+        drawn = load_field(target).sample(seed=0, count=OWN_CHAINS, steps=OWN_STEPS, start="noise")
+        title = f"{record['config']['data']['name']}, update {kept['step']}"
+        panel = {f"chains from noise, {OWN_STEPS} steps": drawn}
+        figures.sample_sheet(panel, target / "images" / "own_samples.png", title, (0.0, 1.0))
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     if size > LARGEST:
         raise ConfigError(f"{target} takes {size / 2**20:.1f} MB, more than {LARGEST // 2**20}: log less, or trim it")

@@ -97,3 +97,17 @@ def test_chains_of_the_shipped_patches_are_like_their_data():
     assert not faults, "\n".join(faults)
     for start in monitor.STARTS:
         assert 0.8 < watch.measures[start][-1]["pixel_sd_ratio"] < 1.3
+
+
+def test_images_of_other_data_sets_are_not_passed_on(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run", tiny_config())
+    (run / "images").mkdir(exist_ok=True)
+    for name in ("samples.png", "curves.png"):
+        (run / "images" / name).write_bytes(b"a picture")
+    record = json.loads((run / "config.json").read_text())
+    record["config"]["data"]["name"] = "tfds:mnist"
+    (run / "config.json").write_text(json.dumps(record))
+    monkeypatch.setattr("nrf.shipping.OWN_STEPS", 3)
+    folder = ship(run, tmp_path / "shipped")
+    assert sorted(path.name for path in (folder / "images").iterdir()) == ["curves.png", "own_samples.png"]
+    assert (folder / "images" / "own_samples.png").stat().st_size > 5000
