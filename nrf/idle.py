@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from nrf.samplers.mass import FEWEST_COUPLED_CHANNELS
 from recordings.names import FIXED_SCALE, FREE, LANGEVIN, OBSERVE, PRIMARY
 from runtime.idle import Idle
 
 TRAINING = ("train", "import")
+# That of `nrf.samplers.mass`, which must not be loaded here: several processes are joined before BlackJAX starts JAX.
+FEWEST_COUPLED_CHANNELS = 6
 LATER = ("visualise", "record", "analyse", "diagnose", "score", "respond")
 GROWTH = ("growth_margin", "growth_window", "growth_cooldown", "growth_first_epoch")
 

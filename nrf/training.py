@@ -164,11 +164,12 @@ def summary(folder: pathlib.Path, metrics: dict[str, Any]) -> str:
     """What a person wants to know when a run has ended; metrics: what `train` returned, {} if it had nothing to do."""
     lines = [f"\nthe run is in {folder}"]
     if metrics:
-        lines += [
-            "  energy gap  {energy/gap:+.4f} per pixel, negative minus positive phase".format(**metrics),
+        lines.append("  energy gap  {energy/gap:+.4f} per pixel, negative minus positive phase".format(**metrics))
+    if "samples/spectrum_distance" in metrics:  # of several processes the first alone looks at long chains
+        lines.append(
             "  long chains {samples/spectrum_distance:.2f} from the data in amplitude spectrum, a Gaussian of the "
-            "data's covariance {samples/gaussian_distance:.2f}".format(**metrics),
-        ]
+            "data's covariance {samples/gaussian_distance:.2f}".format(**metrics)
+        )
     lines += [
         f"  look at     {folder / 'images' / 'samples.png'}; chains.png and curves.png beside it",
         f"  numbers     {folder / 'metrics.jsonl'}; curves: tensorboard --logdir {folder}",

@@ -19,6 +19,7 @@ from nrf import from_config
 from nrf.diagnostics import diagnose
 from nrf.experiments import record
 from nrf.idle import idle_fields
+from nrf.predictions import predict_recording
 from nrf.training import prepare_run, train
 from nrf.visualisation import visualise
 from runtime.checkpoint import read_tree
@@ -219,6 +220,7 @@ def test_the_stages_after_training_read_their_groups(tmp_path):
     make_run(tmp_path, config)
     visualise(recorder, tmp_path)
     record(recorder, tmp_path)
+    predict_recording(recorder, tmp_path)
     record(ReadRecorder(tiny_config(record={"experiments": ("observe",)}), read=recorder._read), tmp_path)
     analyse(recorder, tmp_path)
     diagnose(recorder, tmp_path)
