@@ -95,6 +95,7 @@ def main(arguments: list[str]) -> None:
     flags = make_parser().parse_args(others)
     if spec is None:
         raise ConfigError("no config was given: write --config=configs/nrflv.py, with :PRESET behind it if you like")
+    devices.initialize()  # first: a config that is a run folder, and the checks below, load packages that start JAX
     config = load_config(spec, overrides)
     if flags.describe:
         if vars(flags) | {"describe": None} != vars(make_parser().parse_args([])):
@@ -110,7 +111,6 @@ def main(arguments: list[str]) -> None:
     workdir = flags.workdir or pathlib.Path("runs") / default_name(spec)
     if package in IDLE:
         check_used(config, overrides, stages, IDLE[package], workdir)
-    devices.initialize()
     devices.enable_compilation_cache(workdir.parent / ".compiled")
     if pathlib.Path(spec).is_dir():
         nrf_stages.adopt(spec, workdir)

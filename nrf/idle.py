@@ -10,8 +10,6 @@ from recordings.names import FIXED_SCALE, FREE, LANGEVIN, OBSERVE, PRIMARY
 from runtime.idle import Idle
 
 TRAINING = ("train", "import")
-# That of `nrf.samplers.mass`, which must not be loaded here: several processes are joined before BlackJAX starts JAX.
-FEWEST_COUPLED_CHANNELS = 6
 LATER = ("visualise", "record", "analyse", "diagnose", "score", "respond")
 GROWTH = ("growth_margin", "growth_window", "growth_cooldown", "growth_first_epoch")
 
@@ -88,6 +86,9 @@ def _samplers(idle, config, stages):
             idle.unless(used, f"config.sampler.name is '{chosen}'", f"sampler.{name}")
     own = config.sampler.get(chosen, {})
     if "mass" in own:
+        # Here, not above: the package starts JAX, and `launch.py` joins the processes of a job before that.
+        from nrf.samplers.mass import FEWEST_COUPLED_CHANNELS
+
         circulant = "circulant" in (own.mass if isinstance(own.mass, tuple) else (own.mass,))
         idle.unless(circulant, f"config.sampler.{chosen}.mass is 'diagonal'", f"sampler.{chosen}.coupling_sd")
         couples = config.model.named is not None or own.coupling_sd is not None or any(

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from nrf.from_config import make_trainer
-from nrf.idle import FEWEST_COUPLED_CHANNELS, idle_fields, idle_known
-from nrf.samplers import mass
+from nrf.idle import idle_fields, idle_known
 from runtime.config import ReadRecorder, flatten, load_config, save_config
 from runtime.errors import ConfigError
 from runtime.idle import check_used
@@ -105,7 +104,6 @@ def test_every_field_changes_the_update_or_is_refused(variant):
     ],
 )  # fmt: skip
 def test_a_field_that_does_nothing_is_named(overrides, words):
-    assert FEWEST_COUPLED_CHANNELS == mass.FEWEST_COUPLED_CHANNELS
     sentence = refusal(TINY, overrides)
     assert re.search(words, sentence) and "\n" not in sentence
 

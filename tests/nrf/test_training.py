@@ -25,9 +25,10 @@ from nrf.visualisation import visualise
 from runtime.checkpoint import read_tree
 from runtime.config import ReadRecorder, flatten, load_config
 from runtime.errors import ConfigError
-from runtime.metrics import MetricsWriter, NonFiniteError, read_metrics
+from runtime.metrics import NonFiniteError, read_metrics
 from tests.conftest import REPOSITORY
 from tests.nrf.trained_run import make_run, tiny_config
+from tests.signals import signal_after_first_metrics
 
 TINY = "tests/nrf/tiny.py"
 LAUNCH = [sys.executable, "launch.py", f"--config={TINY}:small"]
@@ -118,14 +119,8 @@ def test_killed_at_random_moments_it_resumes_bit_for_bit(finished, tmp_path, mos
 
 
 def test_a_polite_signal_ends_the_run_after_the_update_in_work(finished, tmp_path, monkeypatch, capsys):
-    folder, write = tmp_path / "run", MetricsWriter.write
-
-    def write_and_signal(self, *arguments):
-        monkeypatch.setattr(MetricsWriter, "write", write)  # a second signal would end the tests
-        write(self, *arguments)
-        signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(MetricsWriter, "write", write_and_signal)
+    folder = tmp_path / "run"
+    signal_after_first_metrics(monkeypatch)
     train(tiny("--config.train.updates=100000", preset="small"), folder)
     # The signal came after the first update's line; the second was its last.
     assert "stopped after update 2; the same command goes on from there" in capsys.readouterr().out
@@ -290,6 +285,9 @@ def test_presets_run_two_updates(preset, request, tmp_path):
         ("--config.sampler.name=hcm", r"not 'hcm' \(did you mean 'hmc'\?\)"),
         ("--config.sampler.underdamped.step_size=0.1,0.2", r"step_size has 2 entries but the architecture has 3"),
         ("--config.sampler.underdamped.friction=-1", r"friction=-1: it must be above 0, not -1.0"),
+        ("--config.data.gain_control=1.5", r"gain_control=1.5: it must be above 0 and at most 1, not 1.5"),
+        ("--config.data.whitened_sd=none", r"gain_control is 0.5, but only whitened images have their contrast"),
+        ("--config.negative.from_data=2", r"from_data=2: it must be at least 0 and at most 1, not 2.0"),
         ("--config.precision=exact", r"one of highest, high, default, not 'exact'"),
         ("--config.visualise.samples=0", r"samples=0: it must be at least 1, not 0"),
         ("--config.visualise.modes=dream", r"one of standard, channels_energy, channels_state, not 'dream'"),

@@ -19,8 +19,9 @@ from runtime.checkpoint import read_tree
 from runtime.config import ReadRecorder, load_config
 from runtime.errors import ConfigError, RunError
 from runtime.executors import make_executor
-from runtime.metrics import MetricsWriter, read_metrics
+from runtime.metrics import read_metrics
 from runtime.sweeps import expand, group_runs, run_sweep
+from tests.signals import signal_after_first_metrics
 from v1models import saved
 from v1models.experiment import read_experiment, shared_program
 from v1models.idle import idle_fields
@@ -154,14 +155,8 @@ def test_killed_it_resumes_bit_for_bit(finished, tmp_path):
 
 
 def test_a_polite_signal_ends_the_fit_at_the_next_score(tmp_path, monkeypatch, capsys):
-    folder, write = tmp_path / "run", MetricsWriter.write
-
-    def write_and_signal(self, *arguments):
-        monkeypatch.setattr(MetricsWriter, "write", write)  # a second signal would end the tests
-        write(self, *arguments)
-        signal.raise_signal(signal.SIGTERM)
-
-    monkeypatch.setattr(MetricsWriter, "write", write_and_signal)
+    folder = tmp_path / "run"
+    signal_after_first_metrics(monkeypatch)
     assert train(tiny("fit.checkpoint_every=1000"), folder) == {"finished": False}
     assert "the same command goes on from there" in capsys.readouterr().out
     assert len(read_metrics(folder)) == len(list((folder / "checkpoints").glob("step_*"))) == 1
