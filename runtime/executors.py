@@ -4,9 +4,11 @@
         for index, outcome in execute(function, [arguments, …]):
             …                                     # a result, or the exception that ended the task
 
-Tasks come back as they end. A task whose worker dies is given to another one; after `LIVES` deaths it comes back as an
-exception and the others go on. `slurm`, `sge` and `pbs` submit worker jobs through dask-jobqueue and need the batch
-system's own commands on the path; everything after the executor's name is described in `OPTIONS`.
+Tasks come back as they end. A task whose worker dies is given to another one. Which of the tasks on a worker killed it
+cannot be told, so one that saw more than `LIVES` deaths is set aside and tried again alone, after the others; what
+kills its worker even then comes back as an exception. `slurm`, `sge` and `pbs` submit worker jobs through
+dask-jobqueue and need the batch system's own commands on the path; everything after the executor's name is described
+in `OPTIONS`.
 
 Function, arguments and results are sent between processes, so the function must be one of a module and a task must
 leave what it computes in files.
@@ -23,7 +25,8 @@ from typing import Any
 
 from runtime.errors import ConfigError, RunError, did_you_mean
 
-LIVES = 3
+LIVES = 2
+LOST = object()
 DEFAULT_JOBS = 4
 # Options of each executor with what they mean; the batch systems take all of `_JOB`.
 _JOB = {
@@ -99,8 +102,9 @@ def _one_after_another(function, tasks):
 def _as_completed(client, places, function, tasks):
     from distributed import as_completed
 
-    # No more tasks than workers are handed out: one that waits on a worker would be blamed for its death.
-    waiting, task_of = iter(enumerate(tasks)), {}
+    # No more tasks than workers are handed out: one that waits on a worker is blamed for its death. While a worker
+    # starts anew, two may still share the other one, hence the suspects.
+    waiting, task_of, suspects = iter(enumerate(tasks)), {}, []
 
     def submit(some):
         futures = []
@@ -111,19 +115,38 @@ def _as_completed(client, places, function, tasks):
 
     running = as_completed(submit(itertools.islice(waiting, places)), loop=client.loop)
     for future in running:
-        task, error = task_of[future.key], future.exception()
-        if error is None:
-            try:
-                outcome = future.result()
-            except Exception:  # it was done, and its result died with the worker that held it
-                running.update(submit([task]))
-                continue
-        elif type(error).__name__ == "KilledWorker":
-            outcome = RunError(f"its worker died {LIVES + 1} times: killed, or out of memory")
-        else:
-            outcome = error
+        task = task_of[future.key]
+        outcome = _outcome(future)
+        if outcome is LOST:
+            running.update(submit([task]))
+            continue
         running.update(submit(itertools.islice(waiting, 1)))
+        if _killed(outcome):
+            suspects.append(task)
+        else:
+            yield task[0], outcome
+    for task in suspects:
+        outcome = LOST
+        while outcome is LOST:
+            outcome = _outcome(submit([task])[0])
+        if _killed(outcome):
+            outcome = RunError(f"its worker died {LIVES + 1} times while it ran alone: killed, or out of memory")
         yield task[0], outcome
+
+
+def _outcome(future):
+    """The result of a task, the exception that ended it, or LOST: done, but its worker died before handing it over."""
+    error = future.exception()
+    if error is not None:
+        return error
+    try:
+        return future.result()
+    except Exception:
+        return LOST
+
+
+def _killed(outcome):
+    return type(outcome).__name__ == "KilledWorker"
 
 
 @contextmanager

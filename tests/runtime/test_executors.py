@@ -8,6 +8,7 @@ import textwrap
 
 import pytest
 
+from runtime import executors
 from runtime.errors import ConfigError
 from runtime.executors import batch_cluster, make_executor, read_options
 
@@ -57,8 +58,26 @@ def test_a_killed_worker_costs_no_task(tmp_path):
     assert (tmp_path / "died_1").exists()
     assert [outcomes[number][0] for number in (0, 1, 4)] == [0, 1, 4]
     assert os.getpid() not in {outcomes[number][1] for number in (0, 1, 4)}
-    assert "its worker died 4 times" in str(outcomes[2])
+    assert "its worker died 3 times while it ran alone" in str(outcomes[2])
     assert isinstance(outcomes[3], ValueError)
+
+
+def test_a_task_that_shares_the_worker_of_a_killer_is_not_blamed():
+    from distributed import Client
+
+    def task(number):
+        import os
+        import signal
+
+        if number == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    # Two at a time on one worker, as while the other one starts anew.
+    with executors._cluster("dask", {"workers": "1"}) as cluster, Client(cluster, set_as_default=False) as client:
+        outcomes = dict(executors._as_completed(client, 2, task, [(number,) for number in range(3)]))
+    assert "its worker died 3 times while it ran alone" in str(outcomes.pop(0))
+    assert outcomes == {1: 1, 2: 2}
 
 
 HEADS = {
