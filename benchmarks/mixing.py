@@ -11,8 +11,10 @@ setting, so it is run as published and its energy error says by how much.
 Autocorrelation times come from batch means over chains, τ = L var(mean of L draws) / var(draw), which needs no
 reversibility, of the energy and of states and squared states of units of every layer; `resolved` is false where τ is
 not small against the batch, so that it is only a lower bound.  A draw costs `gradients_per_draw` gradients (HMC and
-NUTS several).  `peer_ms` is the time of a step of the PyTorch transcription where torch is installed and knows the
-architecture.
+NUTS several).  Where torch is installed, the thesis's sampler has the original's way of running it beside it: the same
+field and algorithm in PyTorch, one backward pass a step (`peer_ms`, for all chains), from the same states; effective
+samples a second follow from the same autocorrelation time, as the two sample the same distribution (`peer_energy_error`
+is the difference of their mean energies over the thermal energy).
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from nrf.phases import make_gradient_fn
 from nrf.samplers import make_sampler, options_for_layers
 from nrf.trained import Trained, read_trained, start_states
 from runtime import devices
+from runtime.checkpoint import read_tree
 from runtime.config import read_config
 from runtime.images import load_images
 
@@ -218,7 +221,7 @@ def line(case: str, name: str, options: dict, found: Found, error: float, tried:
     }
 
 
-def measure(problem: Problem, case: str, tune: int, draws: int) -> None:
+def measure(problem: Problem, run_folder: pathlib.Path, case: str, tune: int, draws: int) -> None:
     """Tune and run every sampler; prints a line each."""
     chains = len(problem.start[0])
     draw = np.random.default_rng(0)
@@ -245,33 +248,53 @@ def measure(problem: Problem, case: str, tune: int, draws: int) -> None:
         error = (found.energy - reference.energy) / unit
         row = line(case, name, options, found, error, len(settings_of(name)), chains)
         if name == "sghmc_thesis":
-            row |= peer(problem)
+            row |= peer(problem, run_folder, start, found)
         print(json.dumps(row), flush=True)
 
 
-def peer(problem: Problem, steps: int = 5) -> dict[str, Any]:
-    """Milliseconds of a step of the PyTorch transcription on the free field, or why there is none."""
-    if problem.image is not None:
-        return {"peer_ms": None, "peer": "runs the free phase alone"}
+def peer(problem: Problem, run_folder: pathlib.Path, start, found: Found, steps: int = 200) -> dict[str, Any]:
+    """The published sampler in PyTorch on the same field, or why there is none."""
     try:
         import torch
 
         from benchmarks.peers import torch_energy
     except ModuleNotFoundError:
         return {"peer_ms": None, "peer": "torch is not installed"}
-    model = problem.trained.model
-    if any(c.kind.name not in ("CONV", "DENSE") for layer in model.architecture.layers for c in layer.inputs):
-        return {"peer_ms": None, "peer": "the transcription does not know this architecture"}
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    tensors = [torch.tensor(np.asarray(s).transpose(0, 3, 1, 2).copy()) for s in problem.start]
-    try:
-        weights = torch_energy.effective_kernels(model.init(jax.random.key(0)), model.architecture)
-        torch_energy.sampler_steps(weights, tensors, model.architecture, 1)
-    except (KeyError, ValueError, RuntimeError) as error:
-        return {"peer_ms": None, "peer": f"the transcription does not know this architecture ({error})"}
+    torch.manual_seed(0)
+    config, architecture = read_config(run_folder), problem.trained.model.architecture
+    tree = read_tree(run_folder / "checkpoints")
+    phi = torch_energy.activation(config.model.activation, config.model.gain)
+
+    def tensor(state):
+        return torch.tensor(np.asarray(state).transpose(0, 3, 1, 2).copy())
+
+    held = [] if problem.image is None else [tensor(problem.image)]
+    weights = torch_energy.effective_kernels(tree.get("average") or tree["variables"], architecture)
+
+    def energy_of(states):
+        return torch_energy.energy(weights, held + states, architecture, phi)
+
+    states = [tensor(s) for s in start]
+    probe = [s.clone().requires_grad_(True) for s in states]
+    theirs = torch.autograd.grad(energy_of(probe), probe)
+    _, ours = jax.jit(problem.gradient_of(problem.trained.weights, problem.image))(start)
+    difference = max(
+        float(np.abs(np.asarray(a).transpose(0, 3, 1, 2) - b.numpy()).max()) for a, b in zip(ours, theirs, strict=True)
+    )
+    state, _ = torch_energy.published_steps(energy_of, torch_energy.begin(states), BURN_IN, BURN_IN)
+    state, _ = torch_energy.published_steps(energy_of, state, steps)
     began = time.perf_counter()
-    torch_energy.sampler_steps(weights, tensors, model.architecture, steps)
-    return {"peer_ms": round(1e3 * (time.perf_counter() - began) / steps, 2), "peer": "random weights, same shapes"}
+    state, energies = torch_energy.published_steps(energy_of, state, steps)
+    seconds = (time.perf_counter() - began) / steps
+    chains = len(start[0])
+    return {
+        "peer_ms": round(1e3 * seconds, 2),
+        "project_ms": round(1e3 * found.seconds, 2),
+        "peer_samples_per_second": round(chains / (worst(found) * seconds), 4),
+        "peer_gradient_difference": difference,
+        "peer_energy_error": round((np.mean(energies) / chains - found.energy) / thermal_energy(problem), 4),
+    }
 
 
 def main() -> None:
@@ -288,7 +311,8 @@ def main() -> None:
     config = read_config(options.run)
     trained = read_trained(config, options.run)
     for case in options.cases.split(","):
-        measure(make_problem(config, trained, options.chains, case == "clamped"), case, options.tune, options.steps)
+        problem = make_problem(config, trained, options.chains, case == "clamped")
+        measure(problem, options.run, case, options.tune, options.steps)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,25 @@
-"""The energy of `nrf/energy.py` written plainly in PyTorch: the peer that benchmarks run beside the project.
+"""The energy of `nrf/energy.py` and the published sampler written plainly in PyTorch: the peer of the benchmarks.
 
 Layers run as anyone would write them with torch.nn.functional: a convolution per connection, nearest resize,
 activation, concatenation, two convolutions, and one backward pass for the gradient.  Only what the benchmarked
-architectures need: ordinary convolutions, dense inputs, no dense blocks.
+architectures need: ordinary convolutions, inputs kept apart or mixed, dense inputs, no dense blocks.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from nrf.architecture import Architecture, Kind
+from nrf.architecture import Architecture, Kind, Mixing
 from nrf.layers import main_pads
+from nrf.samplers.mass import inverse_mass
+
+
+def activation(name: str, gain: float = 1.0):
+    """phi(gain x) / gain, phi being swish or tanh."""
+    phi = {"swish": F.silu, "tanh": torch.tanh}[name]
+    return phi if gain == 1.0 else lambda x: phi(gain * x) / gain
 
 
 def effective_kernels(variables: dict, architecture: Architecture) -> dict:
@@ -49,8 +58,8 @@ def effective_kernels(variables: dict, architecture: Architecture) -> dict:
     return {"nets": nets}
 
 
-def energy(weights: dict, states: list[torch.Tensor], architecture: Architecture) -> torch.Tensor:
-    """Energy summed over the batch; states (B, C, H, W), hardtanh units, swish inside."""
+def energy(weights: dict, states: list[torch.Tensor], architecture: Architecture, phi=F.silu) -> torch.Tensor:
+    """Energy summed over the batch; states (B, C, H, W), hardtanh units, phi inside the networks."""
     rho = [F.hardtanh(s) for s in states]
     total = torch.zeros(())
     for layer, state, tensors in zip(architecture.layers, states, weights["nets"], strict=True):
@@ -61,13 +70,19 @@ def energy(weights: dict, states: list[torch.Tensor], architecture: Architecture
                 if each.kind != Kind.CONV:
                     raise ValueError("the PyTorch peer knows ordinary convolutions only")
                 y = F.conv2d(rho[each.source], kernel, bias, padding=each.pads)
-                maps.append(F.silu(F.interpolate(y, size=layer.size, mode="nearest")))
-            merged = F.conv2d(torch.cat(maps, 1), *tensors["merge"])
+                maps.append(F.interpolate(y, size=layer.size, mode="nearest"))
+            if architecture.mixing == Mixing.SEPARATE:
+                hidden = phi(torch.cat(maps, 1))
+            elif architecture.mixing == Mixing.JOINT:
+                hidden = phi(sum(maps))
+            else:
+                raise ValueError("the PyTorch peer knows no gated networks")
+            merged = F.conv2d(hidden, *tensors["merge"])
             output = output + F.conv2d(merged, *tensors["main"], padding=main_pads(layer.main_kernel))
         if layer.dense_inputs:
             hidden = torch.cat([rho[each.source].flatten(1) for each in layer.dense_inputs], 1)
             for kernel, bias in tensors["dense"][:-1]:
-                hidden = F.silu(F.linear(hidden, kernel, bias))
+                hidden = phi(F.linear(hidden, kernel, bias))
             output = output + F.linear(hidden, *tensors["dense"][-1]).reshape(state.shape)
         total = total + torch.sum((0.5 * state - 0.5 * output - tensors["bias"]) * state)
     return total
@@ -83,3 +98,53 @@ def sampler_steps(weights: dict, states: list[torch.Tensor], architecture: Archi
             momenta = [0.9 * m - 0.01 * g + 0.01 * torch.randn_like(g) for m, g in zip(momenta, gradients, strict=True)]
             states = [torch.clamp(s + m, -1, 1) for s, m in zip(states, momenta, strict=True)]
     return states
+
+
+class Published(NamedTuple):
+    """What adaptive SGHMC carries from step to step, lists of one tensor (B, C, H, W) per layer that moves."""
+
+    positions: list[torch.Tensor]
+    momenta: list[torch.Tensor]
+    tau: list[torch.Tensor]
+    means: list[torch.Tensor]
+    squares: list[torch.Tensor]
+
+
+def begin(states: list[torch.Tensor]) -> Published:
+    """At rest, the adaptation at its start."""
+    ones = [torch.ones_like(s) for s in states]
+    return Published(states, [torch.zeros_like(s) for s in states], ones, ones, ones)
+
+
+def published_steps(energy_of, state: Published, steps: int, burn_in: int = 0) -> tuple[Published, list[float]]:
+    """Steps of adaptive SGHMC with the thesis's settings (`nrf.samplers.sghmc_published`); energies before each step.
+
+    energy_of: energy summed over the batch of the layers that move; the first `burn_in` of these steps adapt.
+    """
+    step, friction, low, high = 0.1, 0.1, 9e-5, 1e-4
+    matrices = [inverse_mass("circulant", s.shape[1]) for s in state.positions]
+    matrices = [None if k is None else torch.tensor(k, dtype=torch.float32) for k in matrices]
+    energies = []
+    for number in range(steps):
+        probe = [s.detach().requires_grad_(True) for s in state.positions]
+        total = energy_of(probe)
+        gradients = torch.autograd.grad(total, probe)
+        energies.append(float(total.detach()))
+        layers = []
+        with torch.no_grad():
+            for s, p, tau, mean, square, g, matrix in zip(*state, gradients, matrices, strict=True):
+                m = 1 / torch.sqrt(square)
+                noise = torch.clamp(2 * step**2 * friction * m - step**4, low, high).sqrt()
+                p = p - step**2 * m * g - friction * _couple(matrix, p) + noise * torch.randn_like(p)
+                s = torch.clamp(s + _couple(matrix, p), -1, 1)
+                if number < burn_in:
+                    rate = 1 / (tau + 1)
+                    tau = tau + 1 - tau * mean * mean / square
+                    mean, square = mean + rate * (g - mean), square + rate * (g * g - square)
+                layers.append((s, p, tau, mean, square))
+        state = Published(*(list(field) for field in zip(*layers, strict=True)))
+    return state, energies
+
+
+def _couple(matrix, values):
+    return values if matrix is None else torch.einsum("kl,blhw->bkhw", matrix, values)
