@@ -14,8 +14,8 @@ from nrf.figures import tile
 from runtime.files import write_figure
 
 COLOURS = {
-    "field": "tab:red", "gaussian": "0.55", "gaussian_states": "0.75", "ica": "tab:olive",
-    "scale_mixture": "tab:cyan", "mixture": "tab:blue",
+    "field": "tab:red", "gaussian": "0.55", "ica": "tab:olive", "scale_mixture": "tab:cyan", "mixture": "tab:blue",
+    "gaussian_states": "0.75", "scale_mixture_states": "paleturquoise", "mixture_states": "lightsteelblue",
 }  # fmt: skip
 
 
@@ -58,8 +58,8 @@ def draw_scorecard(table: pd.DataFrame, problem: Any, found: dict[str, Any], pat
 
     sets = [name for name in table.columns if name.startswith("auroc")]
     for place, (name, row) in enumerate(table.iterrows()):
-        across = np.arange(len(sets)) + 0.16 * (place - 0.5 * (len(table) - 1))
-        detection.bar(across, row[sets], width=0.15, color=COLOURS[name])
+        across = np.arange(len(sets)) + 0.9 / len(table) * (place - 0.5 * (len(table) - 1))
+        detection.bar(across, row[sets], width=0.85 / len(table), color=COLOURS[name])
     detection.set_xticks(range(len(sets)), [name.removeprefix("auroc ") for name in sets])
     detection.axhline(0.5, color="k", lw=0.6, ls=":")
     detection.set(ylim=(0, 1.02), ylabel="area under the ROC curve", title="held-out patches against outliers")

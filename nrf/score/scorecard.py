@@ -49,6 +49,10 @@ from runtime.metrics import Progress
 
 FOLDER = "score"
 FIELD = "field"
+# What it is compared with; those of `states` are fitted in the coordinates of the field's image layer.
+SIMPLE = (
+    "gaussian", "ica", "scale_mixture", "mixture", "gaussian_states", "scale_mixture_states", "mixture_states"
+)  # fmt: skip
 EXAMPLES = 8  # restored patches kept for the figure
 
 
@@ -137,24 +141,12 @@ def make_problem(config: ConfigDict) -> Problem:
 def parts(config: ConfigDict, trained: Trained, problem: Problem) -> dict[str, Callable[[], Any]]:
     """The parts of the score in their order: functions that return JSON."""
     settings, seed = config.score, config.seed
-    mixtures = {
-        "gaussian": (1, lambda progress: baselines.fit_gaussian(problem.train)),
-        "scale_mixture": (1, lambda progress: baselines.fit_scale_mixture(problem.train)),
-        "mixture": (
-            settings.mixture_updates,
-            lambda progress: baselines.fit_mixture(
-                problem.train, settings.mixture, settings.mixture_updates, seed, progress
-            ),
-        ),
-    }
+    fits = mixture_fits(config)
 
     def judge_mixture(name: str) -> dict[str, Any]:
-        steps, fit = mixtures[name]
-        with Progress(steps, 0, f"fitting {name}") as progress:
-            mixture = fit(progress.update)
+        mixture = fits[name](problem.train)
         restored = {
-            task.name: baselines.posterior_mean(mixture, task.seen, task.observed, task.noise)
-            for task in problem.tasks
+            task.name: baselines.posterior_mean(mixture, task.seen, task.observed, task.noise) for task in problem.tasks
         }
         return judge(problem, lambda x: baselines.log_density(mixture, x), restored)
 
@@ -163,8 +155,21 @@ def parts(config: ConfigDict, trained: Trained, problem: Problem) -> dict[str, C
             ica = baselines.fit_ica(problem.train, settings.ica_updates, seed, progress.update)
         return judge(problem, lambda x: baselines.log_density_of_ica(ica, x), {})
 
-    found: dict[str, Callable[[], Any]] = {name: (lambda name=name: judge_mixture(name)) for name in mixtures}
+    found: dict[str, Callable[[], Any]] = {name: (lambda name=name: judge_mixture(name)) for name in fits}
     return found | {"ica": judge_ica} | field_parts(config, trained, problem)
+
+
+def mixture_fits(config: ConfigDict) -> dict[str, Callable[[np.ndarray], baselines.GaussianMixture]]:
+    """The simple models that are Gaussian mixtures: functions that fit one to patches (N, D)."""
+    settings = config.score
+
+    def mixture(patches: np.ndarray) -> baselines.GaussianMixture:
+        with Progress(settings.mixture_updates, 0, "fitting mixture") as progress:
+            return baselines.fit_mixture(
+                patches, settings.mixture, settings.mixture_updates, config.seed, progress.update
+            )
+
+    return {"gaussian": baselines.fit_gaussian, "scale_mixture": baselines.fit_scale_mixture, "mixture": mixture}
 
 
 def field_parts(config: ConfigDict, trained: Trained, problem: Problem) -> dict[str, Callable[[], Any]]:
@@ -175,9 +180,9 @@ def field_parts(config: ConfigDict, trained: Trained, problem: Problem) -> dict[
         images = patches.reshape(-1, *problem.shape)
         return trained.space.to_states(images)
 
-    def judge_coordinates() -> dict[str, Any]:
-        # What the coordinates of the image layer are worth by themselves, before anything is learned in them.
-        fitted = baselines.fit_gaussian(states(problem.train).reshape(len(problem.train), -1).astype(np.float64))
+    def judge_coordinates(fit: Callable) -> dict[str, Any]:
+        # A simple model of the image layer's coordinates, which know no image: what a field has to beat in them.
+        fitted = fit(states(problem.train).reshape(len(problem.train), -1).astype(np.float64))
 
         def log_density(patches: np.ndarray) -> np.ndarray:
             shown = states(patches)
@@ -208,8 +213,11 @@ def field_parts(config: ConfigDict, trained: Trained, problem: Problem) -> dict[
         return {"psnr": psnr(images, problem.test, task.judged), "examples": images[:EXAMPLES].tolist()}
 
     named = {"held out": problem.test, **problem.outliers}
+    fits = mixture_fits(config)
+    coordinates = {f"{name}_states": functools.partial(judge_coordinates, fit) for name, fit in fits.items()}
     return (
-        {"gaussian_states": judge_coordinates, "log_partition": log_partition}
+        coordinates
+        | {"log_partition": log_partition}
         | {f"log_f {name}": (lambda name=name: densities(name, named[name])) for name in named}
         | {f"field {task.name}": (lambda task=task: restored(task)) for task in problem.tasks}
     )
@@ -254,12 +262,10 @@ def make_table(config: ConfigDict, problem: Problem, found: dict[str, Any]) -> p
 
     z, own = found["log_partition"], found["log_f held out"]
     # The outliers have forward bounds alone: they are compared with the patches' own.
-    scores = {
-        name: np.array(found[f"log_f {name}"]["lower"]) - z["upper"] / size for name in problem.outliers
-    }
+    scores = {name: np.array(found[f"log_f {name}"]["lower"]) - z["upper"] / size for name in problem.outliers}
     lower, upper = np.array(own["lower"]) - z["upper"] / size, np.array(own["upper"]) - z["lower"] / size
     add(FIELD, lower, upper, scores, {task.name: found[f"field {task.name}"]["psnr"] for task in problem.tasks})
-    for name in ("gaussian", "gaussian_states", "ica", "scale_mixture", "mixture"):
+    for name in SIMPLE:
         own = np.array(found[name]["held out"])
         add(name, own, own, found[name]["outliers"], found[name]["psnr"])
     table = pd.DataFrame.from_dict(rows, orient="index")

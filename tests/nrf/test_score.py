@@ -226,7 +226,7 @@ def test_stage_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert fitted.stat().st_mtime_ns == written and calls == ["log Z"] * 2
     scorecard.score(config, folder)
     assert len(calls) == 2
-    assert list(table.index) == ["field", "gaussian", "gaussian_states", "ica", "scale_mixture", "mixture"]
+    assert list(table.index) == ["field", *scorecard.SIMPLE]
     numbers = table.drop(columns=[c for c in table if c.startswith("psnr")])
     assert np.isfinite(numbers.to_numpy()).all()
     # An untrained field is nearly its base: the bounds meet, up to the noise of a few chains.
