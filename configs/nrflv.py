@@ -37,7 +37,10 @@ def get_config(preset: str = "quick") -> ConfigDict:
     if pathlib.Path(preset).is_dir():
         return of_run(preset)
     config = base()
-    presets = {"quick": quick, "patches": patches, "digits": digits, "cifar": cifar, "thesis": thesis}
+    presets = {
+        "quick": quick, "patches": patches, "digits": digits, "cifar": cifar,
+        "thesis_architecture": thesis_architecture, "thesis": thesis,
+    }  # fmt: skip
     select_preset(preset, presets)(config)
     return config
 
@@ -216,6 +219,16 @@ def cifar(config: ConfigDict) -> None:
     config.train.update({"updates": 4000, "average": 0.998})
     config.monitor.update({"every": 500, "steps": 1000})
     config.log.update({"checkpoint_every": 100})
+
+
+def thesis_architecture(config: ConfigDict) -> None:
+    """The architecture of the thesis, trained as the other fields are."""
+    config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3})
+    config.model.named = "NRFLV_CIFAR_4SL_small_densebackw_wideSL1base"
+    config.negative.update({"chains": 32, "steps": 15})
+    config.train.update({"batch": 16, "updates": 500, "average": 0.99})
+    config.monitor.update({"every": 250, "steps": 600, "chains": 16})
+    config.log.update({"checkpoint_every": 50})
 
 
 def thesis(config: ConfigDict) -> None:
