@@ -249,6 +249,7 @@ PRESETS = {
     "patches": [],
     "digits": ["--config.data.dir={data}"],
     "cifar": ["--config.data.dir={data}"],
+    "thesis_architecture": ["--config.data.dir={data}"],
     "thesis": ["--config.data.dir={data}"],
 }
 SHORT = [
