@@ -152,6 +152,8 @@ def base() -> ConfigDict:
     config.sweep = ConfigDict({"grid": (), "runs": ()})  # many runs in place of one, see runtime/sweeps.py
     # Runs that differ in numbers only (nrf/together.py) and train in one program, at most; fewer where memory is short.
     config.sweep.together = number(16, at_least=1)
+    # Record each run as soon as it is trained, where it was trained: a sweep that is broken off has whole runs.
+    config.sweep.record = False
 
     config.log = ConfigDict()
     config.log.every = number(10, at_least=1)  # updates between lines of metrics

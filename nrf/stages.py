@@ -31,9 +31,8 @@ def train(config, workdir, flags) -> bool:
     if not is_sweep(config):
         print(summary(workdir, run(config, workdir)))
         return True
-    finished = train_sweep(
-        config, workdir, together.train_together, together.program, flags.executor, flags.executor_options
-    )
+    members = sweeps.train_and_record if config.sweep.record else together.train_together
+    finished = train_sweep(config, workdir, members, together.program, flags.executor, flags.executor_options)
     print("runs side by side in", *sweeps.report(workdir), sep="\n  ")
     return finished
 

@@ -2,7 +2,8 @@
 
     --config.sweep.grid="(('train.lr', (1e-3, 2e-3)), ('seed', (0, 1, 2)))"
 
-Members that differ in numbers only train in one program (`nrf.together`).  `report` leaves in the sweep's folder
+Members that differ in numbers only train in one program (`nrf.together`); with config.sweep.record each is recorded as
+soon as it is trained (`train_and_record`).  `report` leaves in the sweep's folder
 
     sweep.csv              a row a run: the fields that vary, its state, its last numbers
     sweep_settings.csv     a row a setting, seeds pooled: mean and standard deviation over seeds
@@ -11,16 +12,23 @@ Members that differ in numbers only train in one program (`nrf.together`).  `rep
 
 from __future__ import annotations
 
+import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from ml_collections import ConfigDict
 
+from nrf.experiments import record
+from nrf.predictions import predict_recording
+from nrf.together import train_together
+from recordings.reading import open_recording
 from runtime.config import CONFIG_FILE, flatten, read_config
-from runtime.files import atomic_write
+from runtime.files import atomic_write, write_json
 from runtime.metrics import METRICS, read_metrics
 from runtime.sweeps import FINISHED, WAITING, read_sweep
 
@@ -28,6 +36,34 @@ SEED = "seed"
 # What is shown of a run, where it is logged.
 NUMBERS = ("energy/gap", "energy/held_out", "samples/spectrum_distance", "loss")
 TABLE, SETTINGS, FIGURE = "sweep.csv", "sweep_settings.csv", "images/sweep.png"
+RECORDED = "recorded.json"  # in a run's folder: what its recordings were made with, once they are whole
+
+
+def train_and_record(configs: Sequence[ConfigDict], folders: Sequence[str | pathlib.Path]) -> list[dict[str, Any]]:
+    """Train runs, see `together.train_together`, and record each that came to its end, in the same process.
+
+    A run that is recorded already is not looked at again.  One whose recording was interrupted is not finished.
+    """
+    results = train_together(configs, folders)
+    for place, (config, folder) in enumerate(zip(configs, folders, strict=True)):
+        if results[place]["finished"] and not _record(config, pathlib.Path(folder)):
+            results[place] = {"finished": False}
+    return results
+
+
+def _record(config: ConfigDict, folder: pathlib.Path) -> bool:
+    """Record a trained run where that was not done; returns whether all of it is there."""
+    mark, fields = folder / RECORDED, flatten(config)
+    wanted = {name: value for name, value in fields.items() if name.split(".")[0] in ("record", "sampler", "train")}
+    wanted = json.loads(json.dumps(wanted))
+    if mark.exists() and json.loads(mark.read_text()) == wanted:
+        return True
+    predict_recording(config, folder)
+    made = record(config, folder)
+    if any(open_recording(folder, name, verify=False).missing() for name in made):
+        return False
+    write_json(mark, wanted)
+    return True
 
 
 def report(workdir: str | pathlib.Path) -> list[pathlib.Path]:

@@ -23,9 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from nrf import monitor
+from nrf import monitor, starts
 from nrf.from_config import build_trainer, read_sampler
 from nrf.training import (
+    ADDED,
+    MAY_CHANGE,
     Outcome,
     Run,
     check_health,
@@ -40,7 +42,7 @@ from nrf.training import (
 )
 from nrf.update import Trainer, TrainState
 from runtime.checkpoint import Checkpoints
-from runtime.config import flatten
+from runtime.config import CONFIG_FILE, check_same, flatten
 from runtime.interrupt import stop_on_signal
 from runtime.metrics import MetricsWriter, NonFiniteError, Progress
 
@@ -319,6 +321,9 @@ def _one_after_another(configs, folders):
         if any(map(_stopped, results)):
             results.append({"finished": False})
             continue
+        if is_finished(config, folder):
+            results.append({"finished": True})
+            continue
         try:
             train(config, folder)
         except NonFiniteError as error:
@@ -327,6 +332,21 @@ def _one_after_another(configs, folders):
         with open_checkpoints(config, folder) as checkpoints:
             results.append({"finished": max(checkpoints.steps(), default=0) >= config.train.updates})
     return results
+
+
+def is_finished(config: ConfigDict, folder: str | os.PathLike) -> bool:
+    """Whether a folder holds the run of a config at its last update, so that nothing need be prepared for it.
+
+    Raises:
+        ConfigError: it holds the run of another config.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / CONFIG_FILE).exists():
+        return False
+    check_same(config, folder, MAY_CHANGE, ADDED)
+    starts.check_source(config, folder)
+    with open_checkpoints(config, folder) as checkpoints:
+        return max(checkpoints.steps(), default=0) >= config.train.updates
 
 
 def _stopped(result):

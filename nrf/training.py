@@ -37,7 +37,7 @@ from runtime.metrics import MetricsWriter, NonFiniteError, Progress, check_finit
 
 # What may differ when a run goes on: how long it is, how much of it is written down, and what is done afterwards.
 MAY_CHANGE = (
-    "train.updates", "train.start_from", "model.checkpoint", "sweep.together", "log", "monitor", "data.dir",
+    "train.updates", "train.start_from", "model.checkpoint", "sweep.together", "sweep.record", "log", "monitor", "data.dir",
     "visualise", "record", "diagnose", "score", "analyse", "respond",
 )  # fmt: skip
 # Fields that runs of earlier versions lack, with the values at which they did what they do.
@@ -63,6 +63,7 @@ ADDED = {
     "train.energy_unit": 1.0,
     "sweep.grid": (),
     "sweep.runs": (),
+    "sweep.record": False,
     "train.start_from": None,
     "sampler.sghmc_thesis.momentum_clip": None,
     "sampler.langevin.scheme": "leimkuhler-matthews",
