@@ -37,8 +37,8 @@ from runtime.metrics import MetricsWriter, NonFiniteError, Progress, check_finit
 
 # What may differ when a run goes on: how long it is, how much of it is written down, and what is done afterwards.
 MAY_CHANGE = (
-    "train.updates", "train.start_from", "model.checkpoint", "sweep.together", "sweep.record", "log", "monitor", "data.dir",
-    "visualise", "record", "diagnose", "score", "analyse", "respond",
+    "train.updates", "train.start_from", "model.checkpoint", "sweep.together", "sweep.record", "log", "monitor",
+    "data.dir", "visualise", "record", "diagnose", "score", "analyse", "respond",
 )  # fmt: skip
 # Fields that runs of earlier versions lack, with the values at which they did what they do.
 ADDED = {

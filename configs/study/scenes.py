@@ -15,11 +15,11 @@ seeds.  Tables, one row a network and one a cell, and a figure are left in the f
 
 A seed is a network of its own, from its patches to its first weights, and the unit of every interval.  The seeds come
 one after another, twelve cells each, and every network is recorded as soon as it is trained, so that a study that is
-broken off is a smaller study; `:2` has the first two seeds alone, and the same folder can go on to `:5`.  A command that
-is given again skips what is finished.
+broken off is a smaller study; `:2` has the first two seeds alone, and the same folder can go on to `:5`.  A command
+that is given again skips what is finished.
 
-The square root of a patch's contrast is kept in the coordinates of all fields (`data.gain_control`), without which fields
-of natural patches do not come to rest (docs/training.md); stretched patches have hardly any that could be taken away.
+All fields keep the square root of a patch's contrast (`data.gain_control`): with all of it fields of natural patches do
+not come to rest (docs/training.md).  Stretched patches have hardly any that could be compressed.
 """
 
 from ml_collections import ConfigDict

@@ -14,7 +14,7 @@ import pytest
 from nrf import sweeps
 from runtime.config import load_config, save_config
 from runtime.metrics import MetricsWriter
-from runtime.sweeps import FAILED, FINISHED, _write, expand
+from runtime.sweeps import FAILED, FINISHED, _write, expand, with_values
 from tests.conftest import REPOSITORY
 from tests.nrf.test_training import leaves, rows
 
@@ -51,6 +51,30 @@ def test_runs_and_seeds_side_by_side(swept):
     np.testing.assert_allclose(settings["energy/gap mean"], [0.1 + 0.5, 0.2])
     np.testing.assert_allclose(settings["energy/gap sd"], [np.sqrt(0.5), np.nan])
     assert paths[2].stat().st_size > 5000
+
+
+def test_runs_are_recorded_once_they_are_trained_and_once_alone(tmp_path, monkeypatch):
+    runs = expand(load_config(str(REPOSITORY / "tests/nrf/tiny.py"), [GRID]))[:3]
+    configs, folders = [run.config for run in runs], [tmp_path / run.name for run in runs]
+    for folder in folders:
+        folder.mkdir()
+    recorded, missing = [], {folders[2]: [5]}  # the first is finished, the second is not, the third is broken off
+    results = [{"finished": True}, {"finished": False}, {"finished": True}]
+    monkeypatch.setattr(sweeps, "train_together", lambda configs, folders: [dict(each) for each in results])
+    monkeypatch.setattr(sweeps, "predict_recording", lambda config, folder: None)
+    monkeypatch.setattr(sweeps, "record", lambda config, folder: recorded.append(folder) or {"trials": folder})
+    opened = type("Opened", (), {"missing": lambda self: missing.get(self.folder, [])})
+    monkeypatch.setattr(
+        sweeps, "open_recording", lambda folder, name, verify: setattr(it := opened(), "folder", folder) or it
+    )
+    assert [each["finished"] for each in sweeps.train_and_record(configs, folders)] == [True, False, False]
+    assert recorded == [folders[0], folders[2]]
+    missing.clear()
+    assert [each["finished"] for each in sweeps.train_and_record(configs, folders)] == [True, False, True]
+    assert recorded[2:] == [folders[2]]  # the first is whole; with other settings it is looked at again
+    longer = with_values(configs[0], {"record.stimulus": 500})
+    sweeps.train_and_record([longer, *configs[1:]], folders)
+    assert recorded[3:] == [folders[0]]
 
 
 @pytest.mark.slow

@@ -13,8 +13,9 @@ from nrf import together
 from nrf.from_config import make_trainer
 from nrf.training import train
 from runtime.config import load_config
+from runtime.errors import ConfigError
 from runtime.metrics import NonFiniteError, read_metrics
-from runtime.sweeps import FAILED, FINISHED, expand, group_runs, run_group
+from runtime.sweeps import FAILED, FINISHED, expand, group_runs, run_group, with_values
 from tests.nrf.test_training import leaves, rows
 
 SMALL = ("train.updates=4", "train.lr_schedule=epochs", "positive.start=previous", "monitor.every=4", "log.keep=3",
@@ -53,6 +54,17 @@ def test_each_leaves_the_folder_of_a_run_of_its_own(finished, tmp_path):
         assert names[0] == names[1]
         assert json.loads((folder / run.name / "config.json").read_text())["config"]["seed"] == run.config.seed
     assert not np.allclose(*(leaves(folder / name, 4)["['variables']['params']['bias_1']"] for name in "ab"))
+
+
+def test_what_is_finished_is_not_prepared_again(finished, tmp_path):
+    folder, _ = finished
+    first, _, hot = (run.config for run in members())
+    assert together.is_finished(first, folder / "a") and not together.is_finished(first, tmp_path)
+    assert not together.is_finished(hot, folder / "hot")
+    longer = members("train.updates=5")[0].config
+    assert not together.is_finished(longer, folder / "a")
+    with pytest.raises(ConfigError, match="was started with another config: seed"):
+        together.is_finished(with_values(first, {"seed": 7}), folder / "a")
 
 
 def test_one_that_diverges_stops_and_the_others_go_on(finished):
