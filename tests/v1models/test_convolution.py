@@ -24,8 +24,9 @@ from v1models.convolution import convolve, max_pool
 def test_products_are_the_convolution(kernel, strides, dilation, padding):
     draw = np.random.default_rng(0)
     inputs = {
-        channels: [draw.normal(size=shape) for shape in ((2, 9, 11, channels), (*kernel, channels, 4))]
-        for channels in (1, 3, 9)
+        # A kernel of at least a quarter of the input's columns is a band, a narrower one of many channels shifted sums.
+        (channels, columns): [draw.normal(size=size) for size in ((2, 9, columns, channels), (*kernel, channels, 4))]
+        for channels, columns in ((1, 11), (3, 11), (9, 11), (9, 4 * kernel[1] + 1))
     }
 
     def value_and_derivatives(activity, weights, as_products):
