@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import pathlib
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import analysis.stages as analysis_stages
 import nrf.stages as nrf_stages
@@ -22,59 +24,45 @@ from runtime.config import default_name, load_config, split_flags
 from runtime.describe import as_json, as_table
 from runtime.errors import ConfigError, clear_errors, did_you_mean
 from runtime.executors import OPTIONS
-from runtime.idle import check_used
+from runtime.idle import check_file, check_used
 from runtime.sweeps import check_executor, finished_runs, is_sweep
 
-# Stages of each package, and those that run where --stages does not say otherwise.
-STAGES = {
-    "nrf": {
-        "import": nrf_stages.import_,
-        "train": nrf_stages.train,
-        "visualise": nrf_stages.visualise,
-        "record": nrf_stages.record,
-        "analyse": analysis_stages.analyse,
-        "diagnose": nrf_stages.diagnose,
-        "score": nrf_stages.score,
-        "respond": nrf_stages.respond,
-        "study": analysis_stages.study,
-    },
-    "v1models": {"train": v1_stages.fit, "report": analysis_stages.report},
-    "known": {
-        "record": nrf_stages.record_known,
-        "analyse": analysis_stages.analyse,
-        "report": analysis_stages.report_again,
-    },
-    "leaderboard": {"train": v1_stages.compare, "report": analysis_stages.show},
-    "variability": {"train": v1_stages.assess, "report": analysis_stages.show_variability},
-    "figures": {"report": analysis_stages.figures},
-}
-DEFAULT_STAGES = {
-    "nrf": ["train"],
-    "known": ["record", "analyse"],
-    "v1models": ["train", "report"],
-    "leaderboard": ["train", "report"],
-    "variability": ["train", "report"],
-    "figures": ["report"],
-}
+
+class Package(NamedTuple):
+    """What configs of a package can be asked for."""
+
+    stages: Mapping[str, Callable]
+    default: Sequence[str]  # stages that run where --stages does not say otherwise
+    idle: Callable  # which fields do nothing, given a config and the stages
+    describe: Callable | None = None
+
+
+PACKAGES = {
+    "nrf": Package(
+        {"import": nrf_stages.import_, "train": nrf_stages.train, "visualise": nrf_stages.visualise,
+         "record": nrf_stages.record, "analyse": analysis_stages.analyse, "diagnose": nrf_stages.diagnose,
+         "score": nrf_stages.score, "respond": nrf_stages.respond, "study": analysis_stages.study},
+        ("train",), nrf_stages.idle, nrf_stages.describe,
+    ),
+    "known": Package(
+        {"record": nrf_stages.record_known, "analyse": analysis_stages.analyse, "report": analysis_stages.report_again},
+        ("record", "analyse"), nrf_stages.idle_known,
+    ),
+    "v1models": Package(
+        {"train": v1_stages.fit, "report": analysis_stages.report}, ("train", "report"), v1_stages.idle,
+        v1_stages.describe,
+    ),
+    "leaderboard": Package(
+        {"train": v1_stages.compare, "report": analysis_stages.show}, ("train", "report"), v1_stages.idle_leaderboard
+    ),
+    "variability": Package(
+        {"train": v1_stages.assess, "report": analysis_stages.show_variability}, ("train", "report"),
+        v1_stages.idle_variability,
+    ),
+    "figures": Package({"report": analysis_stages.figures}, ("report",), analysis_stages.idle_figures),
+}  # fmt: skip
 # Stages that take a sweep as a whole; the others take its runs one by one.
 WHOLE = ("import", "train", "report", "study")
-DESCRIPTIONS = {"nrf": nrf_stages.describe, "v1models": v1_stages.describe}
-# Which fields do nothing, given a config and the stages.
-IDLE = {
-    "nrf": nrf_stages.idle,
-    "known": nrf_stages.idle_known,
-    "v1models": v1_stages.idle,
-    "figures": analysis_stages.idle_figures,
-}
-
-
-def describe(config, form: str) -> str:
-    """What a config would train, without computing: a table for people, or JSON lines."""
-    package = config.get("package", "nrf")
-    if package not in DESCRIPTIONS:
-        raise ConfigError(f"--describe knows configs that train networks, and this one belongs to '{package}'")
-    records = DESCRIPTIONS[package](config)
-    return as_json(records) if form == "json" else as_table(records)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -82,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="launch.py", description=__doc__, formatter_class=raw)
     parser.add_argument("--workdir", type=pathlib.Path, help="run folder (default: runs/ and the config's name)")
-    stages = "; ".join(f"{package}: {', '.join(known)}" for package, known in STAGES.items())
+    stages = "; ".join(f"{package}: {', '.join(known.stages)}" for package, known in PACKAGES.items())
     parser.add_argument("--stages", help=f"what to do, one after another ({stages})")
     parser.add_argument("--executor", default="local", help=f"where a sweep's runs go: {', '.join(OPTIONS)}")
     parser.add_argument("--executor-options", default="", help="KEY=VALUE,… of the executor, see runtime/executors.py")
@@ -97,20 +85,25 @@ def main(arguments: list[str]) -> None:
         raise ConfigError("no config was given: write --config=configs/nrflv.py, with :PRESET behind it if you like")
     devices.initialize()  # first: a config that is a run folder, and the checks below, load packages that start JAX
     config = load_config(spec, overrides)
+    name, workdir = config.get("package", "nrf"), flags.workdir or pathlib.Path("runs") / default_name(spec)
+    if name not in PACKAGES:
+        raise ConfigError(f"{spec}: config.package is '{name}'{did_you_mean(name, PACKAGES)}")
+    package = PACKAGES[name]
+    check_file(spec, config, list(package.stages), package.idle, workdir)
     if flags.describe:
         if vars(flags) | {"describe": None} != vars(make_parser().parse_args([])):
             raise ConfigError("--describe computes nothing, so other flags than --config do nothing; leave them out")
-        print(describe(config, flags.describe))
+        if package.describe is None:
+            raise ConfigError(f"--describe knows configs that train networks, and this one belongs to '{name}'")
+        check_used(config, overrides, list(package.stages), package.idle, workdir)
+        print({"json": as_json, "table": as_table}[flags.describe](package.describe(config)))
         return
-    package = config.get("package", "nrf")
-    known, stages = STAGES[package], DEFAULT_STAGES[package] if flags.stages is None else flags.stages.split(",")
+    stages = package.default if flags.stages is None else flags.stages.split(",")
     for stage in stages:
-        if stage not in known:
-            raise ConfigError(f"--stages names '{stage}'{did_you_mean(stage, known)}")
+        if stage not in package.stages:
+            raise ConfigError(f"--stages names '{stage}'{did_you_mean(stage, package.stages)}")
     check_executor(config, stages, flags.executor, flags.executor_options)
-    workdir = flags.workdir or pathlib.Path("runs") / default_name(spec)
-    if package in IDLE:
-        check_used(config, overrides, stages, IDLE[package], workdir)
+    check_used(config, overrides, stages, package.idle, workdir)
     devices.enable_compilation_cache(workdir.parent / ".compiled")
     if pathlib.Path(spec).is_dir():
         nrf_stages.adopt(spec, workdir)
@@ -118,7 +111,7 @@ def main(arguments: list[str]) -> None:
     for stage in stages:
         alone = stage in WHOLE or not is_sweep(config)
         for member, folder in [(config, workdir)] if alone else finished_runs(config, workdir):
-            if known[stage](member, folder, flags) is False:
+            if package.stages[stage](member, folder, flags) is False:
                 return
 
 

@@ -26,6 +26,11 @@ def get_config(preset: str = "standard") -> ConfigDict:
     return config
 
 
+def defaults(config: ConfigDict) -> list[ConfigDict]:
+    """Configs whose values nobody chose in a file of his own: the presets."""
+    return [get_config(), get_config("precise")]
+
+
 def base() -> ConfigDict:
     """All fields."""
     config = ConfigDict()
@@ -41,7 +46,7 @@ def base() -> ConfigDict:
     config.analyse.resamples = 10_000
     config.analyse.calibrate_at = optional(float)  # None: 1 step = 1 ms
     config.analyse.calibrate_hertz = 40.0
-    return config
+    return config.lock()  # a field that is not there is an error where a config sets it
 
 
 def precise(config: ConfigDict) -> None:

@@ -23,6 +23,7 @@ DATA is a folder of sets prepared by TensorFlow Datasets.  Every field can be ch
 """
 
 import pathlib
+from collections.abc import Callable, Iterator
 
 from ml_collections import ConfigDict
 
@@ -37,12 +38,23 @@ def get_config(preset: str = "quick") -> ConfigDict:
     if pathlib.Path(preset).is_dir():
         return of_run(preset)
     config = base()
-    presets = {
+    select_preset(preset, presets())(config)
+    return config
+
+
+def presets() -> dict[str, Callable[[ConfigDict], None]]:
+    """What each preset changes of the base."""
+    return {
         "quick": quick, "patches": patches, "digits": digits, "cifar": cifar,
         "thesis_architecture": thesis_architecture, "thesis": thesis,
     }  # fmt: skip
-    select_preset(preset, presets)(config)
-    return config
+
+
+def defaults(config: ConfigDict) -> Iterator[ConfigDict]:
+    """Configs whose values nobody chose in a file of his own: the presets, and the run that the config starts from."""
+    yield from map(get_config, presets())
+    if config.train.start_from and pathlib.Path(config.train.start_from).is_dir():
+        yield of_run(config.train.start_from)
 
 
 def of_run(folder: str) -> ConfigDict:

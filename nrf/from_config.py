@@ -75,7 +75,10 @@ def read_architecture(config: ConfigDict) -> Architecture:
         architecture = get_architecture(config.model.named)
     else:
         fields = dict(config.model.architecture.items())
-        architecture = Architecture.from_lists("config.model.architecture", **fields)
+        try:
+            architecture = Architecture.from_lists("config.model.architecture", **fields)
+        except TypeError as error:  # a field that is missing, unknown or no list
+            raise ConfigError(f"config.model.architecture: {str(error).split('() ')[-1]}") from None
     image, data = architecture.layers[0], config.data
     if (image.height, image.width, image.channels) != (data.size, data.size, data.channels):
         raise ConfigError(

@@ -51,6 +51,11 @@ def _training(idle, config, stages):
         config.model.named is None, f"config.model.named chooses the architecture '{config.model.named}'",
         "model.architecture",
     )  # fmt: skip
+    blocks = config.model.named is None and any(config.model.architecture.num_layers)
+    idle.unless(blocks, "no layer has dense blocks (config.model.architecture.num_layers)",
+                "model.architecture.growth_rate")  # fmt: skip
+    bends = config.model.activation in ("tanh", "swish") or config.model.architecture.get("mixing") == "gated"
+    idle.unless(bends, f"config.model.activation is '{config.model.activation}', which has no scale", "model.gain")
     guided = "initializer" in (positive.start, negative.fresh)
     idle.unless(
         guided, "neither config.positive.start nor config.negative.fresh is 'initializer'", "initializer.lr",

@@ -21,7 +21,7 @@ import operator
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ from runtime.files import write_json
 from runtime.overrides import parse_value
 
 CONFIG_FILE = "config.json"
-FOLDERS = Path(__file__).resolve().parents[1] / "configs" / "nrflv.py"  # reads run folders as presets
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+FOLDERS = CONFIGS / "nrflv.py"  # reads run folders as presets
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "blackjax", "orbax-checkpoint", "numpy", "scipy", "scikit-image")
 
 
@@ -63,7 +64,7 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> FrozenConfigDict:
         ConfigError: no such file, preset or field, or a value of the wrong kind.
     """
     path, preset = (FOLDERS, spec) if Path(spec).is_dir() else _split_spec(spec)
-    get_config = _load_get_config(path)
+    get_config = load_function(path, "get_config", "preset")
     try:
         config = get_config(preset) if preset else get_config()
     except ConfigError as error:
@@ -83,6 +84,21 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> FrozenConfigDict:
         _override(config, field, text)
     _try_sweep(config)
     return _freeze(config.to_dict())
+
+
+def load_function(path: Path, name: str, arguments: str) -> Callable[..., Any]:
+    """Returns the function `name(arguments)` of a config file; raises a `ConfigError` for one that defines none."""
+    module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if module_spec is None:
+        raise ConfigError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ConfigError(f"{path}, line {error.lineno}: {error.msg}") from None
+    if not callable(getattr(module, name, None)):
+        raise ConfigError(f"{path} defines no {name}({arguments})")
+    return getattr(module, name)
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
@@ -108,6 +124,8 @@ def split_flags(arguments: Sequence[str]) -> tuple[str | None, list[str], list[s
             value = next(rest, None)
             if value is None or value.startswith("--"):
                 raise ConfigError(f"{flag} gives no value: write {flag}=VALUE")
+        if flag == "--config" and spec is not None:
+            raise ConfigError(f"--config is given twice, {spec} and {value}; leave one out")
         if flag == "--config":
             spec = value
         else:
@@ -247,20 +265,6 @@ def _split_spec(spec: str) -> tuple[Path, str]:
         neighbours = {str(other) for other in path.parent.glob("*.py")} if path.parent.is_dir() else set()
         raise ConfigError(f"there is no config file {str(path)!r}{did_you_mean(str(path), neighbours)}")
     return path, preset
-
-
-def _load_get_config(path: Path):
-    module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    if module_spec is None:
-        raise ConfigError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(module_spec)
-    try:
-        module_spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise ConfigError(f"{path}, line {error.lineno}: {error.msg}") from None
-    if not callable(getattr(module, "get_config", None)):
-        raise ConfigError(f"{path} defines no get_config(preset)")
-    return module.get_config
 
 
 def _wrong_field(path: Path, error: Exception) -> str:

@@ -25,7 +25,8 @@ def calls(monkeypatch):
     def stage(name):
         return lambda config, workdir, flags: seen.append((name, config, workdir, flags))
 
-    monkeypatch.setitem(launch.STAGES, "nrf", {name: stage(name) for name in launch.STAGES["nrf"]})
+    package = launch.PACKAGES["nrf"]
+    monkeypatch.setitem(launch.PACKAGES, "nrf", package._replace(stages={name: stage(name) for name in package.stages}))
     return seen
 
 

@@ -7,10 +7,20 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from runtime.idle import Idle
+from v1models.cores import BANKS
 from v1models.describe import layer_groups
 
 ADAM = ("beta1", "beta2", "epsilon", "epsilon_before_correction", "schedule", "schedule_steps", "learning_rate")
 POISSON = ("poisson_offset", "divide_by_rates", "rates_over_all_rows")
+FILTERS = ("grid", "scales", "orientations", "highest", "compression")
+# What a family of a leaderboard reads, by its core.
+FAMILY_FIELDS = {
+    "pixels": ("grid",),
+    **dict.fromkeys(BANKS, FILTERS),
+    "file": ("path",),
+    "trained": ("grid", "convolutions", "readout", "features", "widths", "noise", "l1", "seeds", "epochs", "look_every",
+                "batch_size", "learning_rate"),
+}  # fmt: skip
 RANDOM = ("normal", "half_normal", "truncated_normal")  # initial values with a scale of their own
 
 
@@ -22,6 +32,33 @@ def idle_fields(config: ConfigDict, stages: Sequence[str]) -> Idle:
     _data(idle, config)
     _fitting(idle, config)
     _layers(idle, config)
+    return idle
+
+
+def idle_leaderboard(config: ConfigDict, stages: Sequence[str]) -> Idle:
+    """The same for families of models on a recording with repeats (configs/v1/henaff.py)."""
+    idle, families = Idle(), config.families
+    idle.unless_stage(("train",), stages, *config)
+    for name, family in families.items():
+        read = FAMILY_FIELDS.get(family.core, tuple(family))
+        ignored = (f"families.{name}.{field}" for field in family if field not in ("core", *read))
+        idle.unless(False, f"config.families.{name}.core is '{family.core}'", *ignored)
+    cores = {family.core for family in families.values()}
+    idle.unless("trained" in cores, "no family is trained step by step, with a core `trained`", "folds.validation")
+    idle.unless(len(families) > 1, "there is one family", "scores.against")
+    idle.unless(config.learning.groups, "config.learning.groups is empty", "learning.families")
+    idle.unless(config.learning.families, "config.learning.families is empty", "learning.groups")
+    idle.unless(config.exciting.units, "config.exciting.units is 0", "exciting.steps")
+    idle.unless(
+        cores & {*BANKS, "trained"}, "no family's prediction has a gradient: none has filters or is trained", "exciting"
+    )
+    return idle
+
+
+def idle_variability(config: ConfigDict, stages: Sequence[str]) -> Idle:
+    """The same for samples of fields beside trials of neurons (configs/v1/variability.py)."""
+    idle = Idle()
+    idle.unless_stage(("train",), stages, *config)
     return idle
 
 

@@ -41,3 +41,17 @@ def idle(config, stages):
     from v1models.idle import idle_fields as run
 
     return run(config, stages)
+
+
+def idle_leaderboard(config, stages):
+    """Those of a leaderboard."""
+    from v1models.idle import idle_leaderboard as run
+
+    return run(config, stages)
+
+
+def idle_variability(config, stages):
+    """Those of a comparison of variability."""
+    from v1models.idle import idle_variability as run
+
+    return run(config, stages)

@@ -36,7 +36,7 @@ from runtime.metrics import Progress
 from v1models import cores, dispersion, metrics, repeats, scores
 from v1models.leaderboard import write_table
 
-MAY_CHANGE = ("data.path", "scores")
+MAY_CHANGE = ("data.path", "scores", "folds.validation")  # the last is of earlier versions
 REFERENCE, GAIN, SIGNAL = dispersion.OF_MEAN, "shared gain", "signal correlation"
 INDEPENDENT = "{}, latents independent"
 
@@ -58,7 +58,7 @@ def assess(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
     if (folder / CONFIG_FILE).exists():
         check_same(config, folder, MAY_CHANGE)
     save_config(config, folder)
-    made = repeats.folds(recording.groups, config.folds.count, config.folds.validation, config.folds.seed)
+    made = repeats.folds(recording.groups, config.folds.count, 0, config.folds.seed)
     read = read_out(fields, recording, made, folder / "read_out")
     keep = metrics.reliability(recording.trials) > config.scores.reliable
     judge = Judge(recording, keep, config.scores.resamples)

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 
 from runtime.files import write_figure
 
-CENTRES = "centres.npz"
+CENTERS = "centres.npz"
 COUNTED = 0.1  # a fitted unit of less weight, as a share of its network's largest, does not count as found
 SHOWN = 0.02
 
 
-def centre_errors(true: np.ndarray, fitted: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Distance of every true centre from the nearest fitted one, min_f |c_g − ĉ_f| over units of weight ≥ COUNTED.
+def center_errors(true: np.ndarray, fitted: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Distance of every true center from the nearest fitted one, min_f |c_g − ĉ_f| over units of weight ≥ COUNTED.
 
     Args:
         true: (G, 2), x and y in pixels.
@@ -30,30 +30,30 @@ def centre_errors(true: np.ndarray, fitted: np.ndarray, weight: np.ndarray) -> n
 
 
 def chance_errors(true: np.ndarray, units: int, size: np.ndarray, draws: int = 2000) -> np.ndarray:
-    """The same distances, (draws, G), for centres drawn evenly over the image of `size` (rows, columns)."""
+    """The same distances, (draws, G), for centers drawn evenly over the image of `size` (rows, columns)."""
     fitted = np.random.default_rng(0).uniform(0, np.asarray(size)[::-1] - 1, (draws, units, 2))
-    return centre_errors(true, fitted, np.ones((draws, units)))
+    return center_errors(true, fitted, np.ones((draws, units)))
 
 
 def recovery(folder: Path) -> dict[str, float]:
     """How well a run found the truth of a simulation; empty for runs without one.
 
     Returns:
-        'centre_error', 'centre_chance': medians over seeds and true units, pixels; 'found': share of true units within
+        'center_error', 'center_chance': medians over seeds and true units, pixels; 'found': share of true units within
         one pixel of a fitted one; 'correlation', its 'ceiling' (the true rates' own) and the 'gap' between them,
             medians
         over seeds of means over neurons.
     """
-    if not (Path(folder) / CENTRES).is_file():
+    if not (Path(folder) / CENTERS).is_file():
         return {}
-    with np.load(Path(folder) / CENTRES) as arrays:
-        errors = centre_errors(arrays["true"], arrays["fitted"], arrays["weight"])
+    with np.load(Path(folder) / CENTERS) as arrays:
+        errors = center_errors(arrays["true"], arrays["fitted"], arrays["weight"])
         chance = chance_errors(arrays["true"], arrays["fitted"].shape[1], arrays["size"])
     row = pd.read_csv(Path(folder) / "percentiles.csv").iloc[0]
     ceiling = float(row.get("true_rates", np.nan))
     return {
-        "centre_error": float(np.median(errors)),
-        "centre_chance": float(np.median(chance)),
+        "center_error": float(np.median(errors)),
+        "center_chance": float(np.median(chance)),
         "found": float(np.mean(errors < 1)),
         "correlation": float(row["p50"]),
         "ceiling": ceiling,
@@ -67,24 +67,24 @@ def sentence(folder: Path) -> str:
     if not found:
         return ""
     return (
-        f"The simulation's units are found with a median error of {found['centre_error']:.2f} pixels (centres drawn "
-        f"at random: {found['centre_chance']:.1f}), {found['found']:.0%} of them within one pixel. "
+        f"The simulation's units are found with a median error of {found['center_error']:.2f} pixels (centers drawn "
+        f"at random: {found['center_chance']:.1f}), {found['found']:.0%} of them within one pixel. "
         f"Held-out correlation is {found['correlation']:.3f}, that of the true rates {found['ceiling']:.3f}: "
         f"a gap of {found['gap']:.3f}."
     )
 
 
-def centres(folder: Path, path: Path, title: str) -> bool:
-    """True and fitted centres on the image, and how far each true one is from the nearest fitted one.
+def centers(folder: Path, path: Path, title: str) -> bool:
+    """True and fitted centers on the image, and how far each true one is from the nearest fitted one.
 
     Returns whether there was something to draw.
     """
-    source = Path(folder) / CENTRES
+    source = Path(folder) / CENTERS
     if not source.is_file():
         return False
     with np.load(source) as arrays:
         true, fitted, weight, size = (arrays[name] for name in ("true", "fitted", "weight", "size"))
-    errors, chance = centre_errors(true, fitted, weight), chance_errors(true, fitted.shape[1], size)
+    errors, chance = center_errors(true, fitted, weight), chance_errors(true, fitted.shape[1], size)
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     places, distances = figure.subplots(1, 2, width_ratios=(1, 1.15))
@@ -97,22 +97,22 @@ def centres(folder: Path, path: Path, title: str) -> bool:
     places.scatter(*true.T, s=16, marker="+", color="0.1", lw=0.9)
     places.set(
         xlim=(-0.5, size[1] - 0.5), ylim=(size[0] - 0.5, -0.5), aspect="equal", xlabel="x (pixels)",
-        ylabel="y (pixels)", title="centres of the units",
+        ylabel="y (pixels)", title="centers of the units",
     )  # fmt: skip
     places.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
-    for values, colour, label in (
+    for values, color, label in (
         (errors, "#D55E00", f"fitted: median {np.median(errors):.2f}"),
         (chance, "0.55", f"drawn at random: median {np.median(chance):.1f}"),
     ):
         ordered = np.sort(values[np.isfinite(values)])
         distances.step(
             np.r_[0, ordered], np.r_[0, np.arange(1, len(ordered) + 1) / values.size],
-            where="post", color=colour, lw=1.8, label=label,
+            where="post", color=color, lw=1.8, label=label,
         )  # fmt: skip
     distances.axvline(1, color="0.8", lw=0.8, zorder=0)
     limit = max(4.0, float(np.quantile(chance, 0.9)))
     distances.set(
-        xlim=(0, limit), ylim=(0, 1.01), xlabel="distance from the nearest fitted centre (pixels)",
+        xlim=(0, limit), ylim=(0, 1.01), xlabel="distance from the nearest fitted center (pixels)",
         ylabel="share of true units, all seeds", title="how far off",
     )  # fmt: skip
     distances.legend(fontsize=8, frameon=False, loc="lower right")

@@ -204,7 +204,7 @@ def write_report(workdir) -> str:
 def _pictures(name: str, path: Path, inside: str) -> dict[str, Any]:
     """Draw what there is to be seen of a run."""
     drawings = {
-        "centres.png": recovery.centres,
+        "centres.png": recovery.centers,
         "filters.png": run_figures.filters,
         "receptive_fields.png": run_figures.fields,
     }

@@ -34,6 +34,8 @@ def get_config(preset: str = "published") -> ConfigDict:
     config.percentiles = (50, 90, 10)  # over seeds: line, upper and lower end of the bars, perhaps a second bar's end
     config.runs = ()  # folders of runs or sweeps of one's own, drawn into every figure
     config.figures = ConfigDict()
+    config.lock()  # a field that is not there is an error where a config sets it
+    config.figures.unlock()
     select_preset(preset, {"published": published, "own": own})(config)
     return config
 
@@ -45,6 +47,14 @@ def figure(title: str, *curves: tuple, after: int = 300, until: int | None = 500
     fields.until = until
     fields.update(options)
     return fields
+
+
+def defaults(config: ConfigDict) -> list[ConfigDict]:
+    """Configs whose values nobody chose in a file of his own: the presets, with figures of the same names."""
+    made = [get_config(preset) for preset in ("published", "own")]
+    for each in made:
+        each.figures = ConfigDict({name: figure("") for name in config.figures})
+    return made
 
 
 def base(number: int, seeds: int | None = 10) -> tuple:

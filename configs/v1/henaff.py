@@ -26,6 +26,14 @@ def get_config(preset: str = "families") -> ConfigDict:
     return config
 
 
+def defaults(config: ConfigDict) -> list[ConfigDict]:
+    """Configs whose values nobody chose in a file of his own: the presets, with families of the same names."""
+    made = [get_config(preset) for preset in ("families", "quick", "joined")]
+    for each in made:
+        each.families = ConfigDict({name: family(group.core) for name, group in config.families.items()})
+    return made
+
+
 def family(core: str, **options) -> ConfigDict:
     """One family: a fixed core with ridge regression as its read-out, or a trained core with a trained read-out."""
     fields = {
@@ -96,6 +104,8 @@ def base() -> ConfigDict:
     config.exciting = ConfigDict()
     config.exciting.units = 6  # best and as many worst units shown, 0 for none
     config.exciting.steps = 100
+    config.lock()  # a field that is not there is an error where a config sets it
+    config.families.unlock()
     return config
 
 

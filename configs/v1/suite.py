@@ -14,6 +14,7 @@ share is in `experiments.py`; docs/v1_suite.md lists them all and what `:ndn3` c
 """
 
 import dataclasses
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -253,6 +254,26 @@ def choose(preset: str, define: Callable[[ConfigDict], None], **presets: Callabl
         if change is not None:
             change(config)
     return config
+
+
+def defaults(config: ConfigDict) -> list[ConfigDict]:
+    """Configs whose values nobody chose in a file of his own: the base and `ndn3`, with layers of the same kinds."""
+    plain = base()
+    plain.model.update(unset(config.model))
+    plain.alternatives.update({name: unset(layers) for name, layers in config.alternatives.items()})
+    published = plain.copy_and_resolve_references()
+    ndn3(published)
+    return [plain, published]
+
+
+def unset(layers: ConfigDict) -> ConfigDict:
+    """Layers of the same kinds with no option set but those that every layer of a kind needs."""
+    needed = ("width", "positions")
+    groups = {name: group for name, group in layers.items() if re.fullmatch(r"layer\d+", name)}
+    return ConfigDict({
+        name: layer(group.get("kind", ""), **{option: group[option] for option in needed if option in group})
+        for name, group in groups.items()
+    })  # fmt: skip
 
 
 def get_config(preset: str = "thesis") -> ConfigDict:

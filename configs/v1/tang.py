@@ -41,7 +41,7 @@ import math
 
 from ml_collections import ConfigDict
 
-from configs.v1.suite import add_alternative, base, hsm_layers, layer, quick, set_layers
+from configs.v1.suite import add_alternative, base, hsm_layers, layer, quick
 from runtime.config import select_preset
 
 ROWS, INNER = 7600, 1 / 7  # training images, and the part of them that choices are made on
@@ -85,7 +85,7 @@ def define(config: ConfigDict) -> None:
     config.data.simulated.update({"neurons": 4, "size": 20, "kind": "energy"})
     config.optimization.update({"noise": "gaussian", "batch_size": BATCH, "schedule": "cosine", "schedule_steps": 1})
     config.fit.log_every = 2
-    set_layers(config, *cnn())
+    config.model.use = "cnn"
     for name, layers in architectures().items():
         add_alternative(config, name, *layers)
 

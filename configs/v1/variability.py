@@ -34,10 +34,9 @@ def get_config(preset: str = "samples") -> ConfigDict:
     config.fields.scrambled = optional(str)  # a field trained on phase-scrambled patches
     config.fields.white = optional(str)  # a field trained on white patches
 
-    config.folds = ConfigDict()  # as in configs/v1/henaff.py
-    config.folds.count = 5
-    config.folds.validation = 2
-    config.folds.seed = optional(int)
+    config.folds = ConfigDict()
+    config.folds.count = 5  # every group of images is tested in one of them
+    config.folds.seed = optional(int)  # of the order of groups, None to keep it
 
     config.scores = ConfigDict()
     config.scores.reliable = 0.5  # units of higher reliability count
@@ -46,5 +45,15 @@ def get_config(preset: str = "samples") -> ConfigDict:
     def quick(config):
         config.scores.resamples = 200
 
+    config.lock()  # a field that is not there is an error where a config sets it
+    config.fields.unlock()
     select_preset(preset, {"samples": lambda config: None, "quick": quick})(config)
     return config
+
+
+def defaults(config: ConfigDict) -> list[ConfigDict]:
+    """Configs whose values nobody chose in a file of his own: the presets, with fields of the same names."""
+    made = [get_config(preset) for preset in ("samples", "quick")]
+    for each in made:
+        each.fields = ConfigDict(dict.fromkeys(config.fields))
+    return made

@@ -1,4 +1,4 @@
-"""How far a fit is from a known truth: distances of centres, the gap to the ceiling, the figure, the page."""
+"""How far a fit is from a known truth: distances of centers, the gap to the ceiling, the figure, the page."""
 
 import json
 
@@ -25,12 +25,12 @@ def folder(tmp_path):
     return path
 
 
-def test_each_true_centre_is_as_far_off_as_the_nearest_unit_that_counts(folder):
+def test_each_true_center_is_as_far_off_as_the_nearest_unit_that_counts(folder):
     with np.load(folder / "centres.npz") as arrays:
-        errors = recovery.centre_errors(TRUE, arrays["fitted"], arrays["weight"])
+        errors = recovery.center_errors(TRUE, arrays["fitted"], arrays["weight"])
     np.testing.assert_allclose(errors, [[0, 0], [3, 0.5], [1, 0]])
     found = recovery.recovery(folder)
-    assert found["centre_error"] == pytest.approx(0.25) and found["found"] == pytest.approx(4 / 6)
+    assert found["center_error"] == pytest.approx(0.25) and found["found"] == pytest.approx(4 / 6)
     assert found["correlation"] == 0.85 and found["gap"] == pytest.approx(0.1)
 
 

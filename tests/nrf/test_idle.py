@@ -15,7 +15,7 @@ from tests.nrf.idle_fields import another, program
 
 TINY = "tests/nrf/tiny.py:small"
 GROUPS = ("initializer.", "sampler.", "positive.", "negative.", "train.", "model.gain", "model.ff", "model.weight",
-          "model.activation", "model.state_activation")  # fmt: skip
+          "model.activation", "model.state_activation", "model.architecture")  # fmt: skip
 # Between them every branch of an update is taken.
 VARIANTS = {
     "chains": (),

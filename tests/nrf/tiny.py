@@ -15,7 +15,6 @@ def get_config(preset: str = "tiny") -> ConfigDict:
             "base_kernel_padding": (((3, 1),) * 3, ((3, 1),) * 3, ((3, 1),) * 2),
             "main_kernel": (3, 3, 3),
             "num_ch_base": 4,
-            "growth_rate": 4,
             "num_ch_initter": 4,
         }
     )
@@ -31,7 +30,7 @@ def get_config(preset: str = "tiny") -> ConfigDict:
             }
         )
     config.positive.update({"steps": 4, "poisson": True, "start": "initializer"})
-    config.negative.update({"steps": 4, "longest": 10, "poisson": True, "buffer_size": 32, "growth": 1.25})
+    config.negative.update({"steps": 4, "longest": 10, "poisson": True, "growth": 1.25})
     config.negative.update({"chains": 8, "renewed": 0.1})
     config.negative.update({"growth_window": 4, "growth_first_epoch": 0, "growth_cooldown": 1, "growth_margin": -10.0})
     config.train.update({"updates": 12, "batch": 8})

@@ -152,6 +152,8 @@ def test_config_flags_are_separated_from_others():
         split_flags(["--config.a", "--workdir=x"])
     with pytest.raises(ConfigError, match="--config gives no value"):
         split_flags(["--config"])
+    with pytest.raises(ConfigError, match="--config is given twice, a.py and b.py"):
+        split_flags(["--config=a.py", "--config=b.py"])
 
 
 PROGRAM = """

@@ -6,8 +6,10 @@ import pytest
 
 from analysis.fits.leaderboard import write_page
 from configs.v1.henaff import family, get_config
+from runtime.config import ReadRecorder, flatten
 from runtime.errors import ConfigError
 from v1models import cores
+from v1models.idle import idle_leaderboard
 from v1models.leaderboard import compare
 
 SIZE = 16
@@ -43,7 +45,11 @@ def small(tmp_path_factory):
 
 def test_the_family_behind_the_data_wins_and_the_page_shows_it(small):
     config, folder = small
-    board = compare(config, folder)
+    recorder = ReadRecorder(config)
+    board = compare(recorder, folder)
+    # What is not read is refused, and what is read is not.
+    idle = idle_leaderboard(config, ["train"])
+    assert {field for field in flatten(config) if idle.why(field)} == {*recorder.unread()} - {"package"}
     whole = board[board["recording"] == "all"].set_index("family")
     assert whole.loc["gabor_energy", "cc_norm"] > 0.6 > whole.loc["pixels", "cc_norm"]
     assert whole.loc["gabor_energy", "cc_norm_low"] < whole.loc["gabor_energy", "cc_norm"]
@@ -97,3 +103,38 @@ def test_bad_fields_are_named(small, tmp_path, field, value, message):
         config.update_from_flattened_dict({field: value})
     with pytest.raises(ConfigError, match=message):
         compare(config, tmp_path)
+
+
+# Other values of every field; what is not here takes twice its number.
+OTHERS = {
+    "folds.seed": 1, "folds.count": 4, "folds.validation": 1, "families.cnn.convolutions": "rotated",
+    "families.cnn.readout": "factorized", "families.cnn.widths": (5,), "families.cnn.noise": "gaussian",
+    "families.cnn.seeds": (1,), "families.gabor_energy.compression": "log", "families.gabor_energy.highest": 0.2,
+    "scores.against": "pixels", "learning.families": ("pixels",), "learning.groups": (4,), "families.pixels.grid": 4,
+    "scores.reliable": 0.9, "families.gabor_energy.core": "steerable", "families.cnn.grid": 4, "exciting.units": 2,
+    "families.pixels.compression": "power", "families.cnn.compression": "power", "families.pixels.noise": "gaussian",
+}  # fmt: skip
+ABOUT = ("package", "data.path", "data.size", "families.pixels.core", "families.cnn.core")
+
+
+@pytest.mark.slow
+def test_every_field_changes_what_is_written_or_is_refused(small, tmp_path):
+    config, _ = small
+
+    def written(changed, name):
+        compare(changed, tmp_path / name)
+        files = sorted(path for path in (tmp_path / name).rglob("*.*") if path.suffix in (".csv", ".npz"))
+        return [path.read_bytes() if path.suffix == ".csv" else [np.load(path)[key].tobytes() for key in np.load(path)]
+                for path in files]  # fmt: skip
+
+    before, ignored, tried = written(config, "before"), [], 0
+    for number, (field, value) in enumerate(flatten(config).items()):
+        other = OTHERS.get(field, None if value is None or isinstance(value, str) else 2 * value)
+        if field in ABOUT or other is None:
+            continue
+        changed, tried = config.copy_and_resolve_references().unlock(), tried + 1
+        with changed.ignore_type():
+            changed.update_from_flattened_dict({field: other})
+        if not idle_leaderboard(changed, ["train"]).why(field) and written(changed, str(number)) == before:
+            ignored.append(field)
+    assert tried > 40 and ignored == []

@@ -7,13 +7,9 @@ import optax
 import pytest
 
 from runtime.checkpoint import Checkpoints
-from v1models import losses, metrics
-from v1models.data import normalize
-from v1models.interpret import filter_centers
-from v1models.layers import Dense, DifferenceOfGaussians
+from v1models.layers import Dense
 from v1models.ndn3.regime import numpy_orders
 from v1models.network import Network
-from v1models.simulation import simulate
 from v1models.specification import NetworkSpec
 from v1models.training import Plan, Stopping, fit, side_by_side, stack_hypers, start_members
 from v1models.update import Data, Optimization, default_hyper, make_trainer, random_orders
@@ -206,42 +202,6 @@ def test_lbfgs_reaches_the_ridge_solution():
 def test_plans_that_make_no_sense_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
-
-
-@pytest.mark.slow
-def test_baseline_four_recovers_a_simulated_population():
-    """Held-out correlation near the ceiling, and units where the true ones are."""
-    population = normalize(simulate(40, kind="center_surround", seed=1), "standard")
-    spec = NetworkSpec(
-        (31, 31, 1),
-        (
-            DifferenceOfGaussians(9, bias_initializer="normal"),
-            Dense(8, activation="softplus", bias_initializer="normal"),
-            Dense(40, activation="softplus", bias_initializer="normal", penalties={"l2": 0.1}),
-        ),
-    )
-    trainer = make_trainer(Network(spec), Optimization())
-    data = Data(np.asarray(population.train_images, np.float32), np.asarray(population.train_responses, np.float32))
-    data = data._replace(mean_rates=losses.mean_rates(data.responses))
-    shown = (population.validation_images, population.validation_responses)
-    held = Data(*(np.asarray(part, np.float32) for part in shown), None, data.mean_rates)
-    result = fit(
-        trainer,
-        start_members(trainer, range(4)),
-        stack_hypers([default_hyper(spec, 1e-3)], 4),
-        data,
-        held,
-        Plan(1500, 500),
-    )
-    ceiling = metrics.pearson(population.truth.validation_rates, population.validation_responses).mean()
-    best = result.correlations.mean(1).argmax()
-    assert result.correlations[best].mean() > ceiling - 0.03
-    centers = filter_centers(
-        np.asarray(result.members.params["layer0"]["gaussians"])[best], spec.layers[0].bounds_for(spec.input_shape)
-    )
-    true = population.truth.gaussians[0, 2:4].T
-    nearest = np.linalg.norm(centers[:, None] - true, axis=-1).min(0)
-    assert np.median(nearest) < 1.5
 
 
 def test_members_side_by_side_are_each_computed_once_and_in_order():

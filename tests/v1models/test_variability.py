@@ -6,8 +6,10 @@ import pytest
 
 from analysis.fits.variability import write_page
 from configs.v1.variability import get_config
+from runtime.config import flatten
 from runtime.errors import ConfigError
 from v1models import variability
+from v1models.idle import idle_variability
 
 GROUPS, FRAMES, LATENTS, UNITS, REPEATS, SAMPLES = 8, 10, 10, 16, 30, 20
 
@@ -107,3 +109,18 @@ def test_bad_fields_are_named(made, tmp_path, field, value, message):
         empty.fields.update({"latents": None, "shuffled_weights": None})
     with pytest.raises(ConfigError, match="config.fields names no file"):
         variability.assess(empty, tmp_path)
+
+
+@pytest.mark.slow
+def test_every_field_changes_what_is_written_or_is_refused(made, tmp_path):
+    config, folder = made
+    before, others = variability.assess(config, tmp_path / "before"), {
+        "folds.count": 3, "folds.seed": 1, "scores.reliable": 0.97, "scores.resamples": 41, "fields.white": "other.npz",
+        "fields.scrambled": "other.npz", "fields.latents": "other.npz", "fields.shuffled_weights": "field.npz",
+    }  # fmt: skip
+    assert {*others} == {*flatten(config)} - {"package", "data.path"}
+    for field, value in others.items():
+        changed = config.copy_and_resolve_references()
+        changed.update_from_flattened_dict({field: str(folder / value) if isinstance(value, str) else value})
+        assert not variability.assess(changed, tmp_path / field).equals(before), field
+    assert "'train'" in idle_variability(config, ["report"]).why("scores.resamples")
