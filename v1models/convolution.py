@@ -14,6 +14,8 @@ columns: 2 to 100 times for the first convolutions of models of V1.  Accelerator
 the same sums in another order.
 """
 
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,11 +101,17 @@ def max_pool(activity: jax.Array, side: int) -> jax.Array:
         side: of a window, pixels.
 
     Returns:
-        (B, ⌈H/side⌉, ⌈W/side⌉, C). Equal largest values share the derivative.
+        (B, ⌈H/side⌉, ⌈W/side⌉, C). Of equal largest values the first has the derivative.
     """
     batch, height, width, channels = activity.shape
     before = [(-size % side) // 2 for size in (height, width)]
     pads = [(first, -size % side - first) for first, size in zip(before, (height, width), strict=True)]
     padded = jnp.pad(activity, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
     windows = padded.reshape(batch, padded.shape[1] // side, side, padded.shape[2] // side, side, channels)
-    return windows.max((2, 4))
+
+    # Not windows.max: its derivative asks which value *equals* the largest, and XLA may compute an activation anew for
+    # that question, with other rounding, and find none: 0/0.  A choice between two hands its derivative to one of them.
+    def larger(best, one):
+        return jnp.where((one > best) | jnp.isnan(one), one, best)
+
+    return reduce(larger, (windows[:, :, row, :, column] for row in range(side) for column in range(side)))

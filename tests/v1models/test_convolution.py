@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from v1models.convolution import convolve, max_pool
+from v1models.layers.activations import softplus
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,18 @@ def test_pooling_takes_the_largest(size, side):
     (value, expected), (slope, expected_slope) = both(activity)
     np.testing.assert_array_equal(value, expected)
     np.testing.assert_allclose(slope, expected_slope, rtol=1e-6)
+
+
+def test_the_derivative_of_a_pooled_activation_is_that_of_its_largest_value():
+    """Also where the activation is computed several times, each time with another rounding (see `max_pool`)."""
+    x = np.random.default_rng(0).normal(size=(4, 6, 6, 3)) * 3
+    found = jax.jit(jax.grad(lambda x: jnp.sum(jnp.square(max_pool(softplus(x), 2)))))(jnp.float32(x))
+    windows = x.reshape(4, 3, 2, 3, 2, 3)
+    largest = (windows == windows.max((2, 4), keepdims=True)).reshape(x.shape)
+    expected = np.where(largest, 2 * np.log1p(np.exp(x)) / (1 + np.exp(-x)), 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_pooling_does_not_hide_what_is_not_a_number():
+    for place in np.ndindex(2, 2):
+        assert np.isnan(max_pool(jnp.ones((1, 2, 2, 1)).at[0, *place].set(jnp.nan), 2)).all()
