@@ -4,10 +4,16 @@
 trained core, and writes `exciting.npz`:
 
     units (U,)               the best, then as many of the worst
-    images (U, size, size)   most exciting images, of the recording's mean contrast
-    gradients (U, size, size) mean derivative of the prediction by the pixels, over images of the recording
+    images (U, size, size)   most exciting images, of the recording's mean contrast at most
+    gradients, sensitivities (U, size, size)
+                             mean and root mean square, over images of the recording, of the derivative of the
+                             prediction by the pixels, times each pixel's standard deviation over all images
     predictions, largest     at these images, and the largest response that was recorded, (U,)
     cc_norm                  (U,), held out
+
+All are seen through the aperture that the recording's images were shown in: an image is multiplied by its pixels'
+standard deviation over the recording, relative to the largest.  A model knows nothing of pixels that never varied, and
+one that reads the logarithm of energy has its steepest slopes there.
 """
 
 from __future__ import annotations
@@ -53,15 +59,22 @@ def excite(
     else:
         predict = linear(family, images, recording.average, chosen, arrays["strengths"])
     norm = float(np.linalg.norm(images.reshape(len(images), -1), axis=1).mean())
-    shape = (*images.shape[1:], 1)
+    spread = images.std(0)[..., None]
+    aperture = spread / spread.max()
     found, drive = interpret.most_exciting_images(
-        predict, shape, np.arange(len(chosen)), norm, jax.random.key(0), config.exciting.steps
+        lambda pictures: predict(pictures * aperture),
+        spread.shape,
+        np.arange(len(chosen)),
+        norm,
+        jax.random.key(0),
+        config.exciting.steps,
     )
-    some = images[np.linspace(0, len(images) - 1, min(AVERAGED, len(images))).astype(int)]
+    some = images[np.linspace(0, len(images) - 1, min(AVERAGED, len(images))).astype(int)][..., None]
     shown = {
         "units": chosen,
-        "images": found[..., 0],
-        "gradients": interpret.gradient_receptive_fields(predict, some[..., None])[..., 0],
+        "images": (found * aperture)[..., 0],
+        "gradients": (interpret.gradient_receptive_fields(predict, some) * spread)[..., 0],
+        "sensitivities": (interpret.gradient_sensitivity(predict, some) * spread)[..., 0],
         "predictions": drive,
         "cc_norm": scores.normalized_correlation(sums[best])[chosen],
         "largest": np.nanmax(recording.average[:, chosen], axis=0),

@@ -52,11 +52,29 @@ def gradient_receptive_fields(predict: Predict, images: np.ndarray) -> np.ndarra
         (N, rows, columns, channels).
     """
 
+    return _mean_derivative(predict, images, lambda derivative: derivative)
+
+
+def gradient_sensitivity(predict: Predict, images: np.ndarray) -> np.ndarray:
+    """Root mean square over images of the derivative of each prediction with respect to the pixels: √E[(∂yₙ/∂x)²].
+
+    Where the mean derivative of a model that does not care for phase cancels, this says which pixels it looks at.
+
+    Args:
+        predict, images: as in `gradient_receptive_fields`.
+
+    Returns:
+        (N, rows, columns, channels).
+    """
+    return np.sqrt(_mean_derivative(predict, images, np.square))
+
+
+def _mean_derivative(predict, images, of):
     def single(image):
         return predict(image[None])[0]
 
     jacobian = jax.jit(jax.jacrev(single))
-    total = sum(np.asarray(jacobian(image), np.float64) for image in np.asarray(images))
+    total = sum(of(np.asarray(jacobian(image), np.float64)) for image in np.asarray(images))
     return total / len(images)
 
 

@@ -53,9 +53,10 @@ CAPTIONS = {
     "units": "Every unit's correlation with its trial average under the best family, against the highest that noise "
     "allows (square root of its reliability). The line is the ceiling.",
     "learning": "Mean CCnorm of held-out groups against the number of groups of images that read-outs were fitted on.",
-    "exciting": "Images of the recording's mean contrast that drive a unit's model most, found by gradient ascent, and "
-    "below each the mean gradient of the prediction by the pixels: first the units that are predicted best, then those "
-    "predicted worst. They say what the model wants, not more.",
+    "exciting": "Images, of the recording's mean contrast at most, that drive a unit's model most (gradient ascent "
+    "within the aperture of the recording's images); below each the mean gradient of the prediction by the pixels, and "
+    "its root mean square (white: 0), both times the pixels' standard deviation: first the units that are predicted "
+    "best, then those predicted worst. They say what the model wants, not more.",
 }
 
 
@@ -122,18 +123,23 @@ def draw_learning(learning: pd.DataFrame, folder: pathlib.Path) -> pathlib.Path:
 
 
 def draw_exciting(folder: pathlib.Path) -> pathlib.Path:
-    """Most exciting images with gradients below them, best units above, worst below."""
+    """Most exciting images with gradients and sensitivities below them, best units above, worst below."""
     with np.load(folder / "exciting.npz") as file:
         arrays = {name: file[name] for name in file.files}
     count = len(arrays["units"]) // 2
-    figure, axes = plt.subplots(4, count, figsize=(1.6 * count, 7.4), layout="constrained", squeeze=False)
+    kinds = ("images", "gradients", "sensitivities")
+    rows = 2 * len(kinds)
+    figure, axes = plt.subplots(
+        rows, count, figsize=(1.6 * count, 1.65 * rows + 0.8), layout="constrained", squeeze=False
+    )
     figure.suptitle(f"family {arrays['family']}", fontsize=9)
     for index, unit in enumerate(arrays["units"]):
-        column, row = index % count, 2 * (index // count)
-        for axis, name in zip(axes[row : row + 2, column], ("images", "gradients"), strict=True):
+        column, row = index % count, len(kinds) * (index // count)
+        for axis, name in zip(axes[row : row + len(kinds), column], kinds, strict=True):
             picture = arrays[name][index]
             limit = np.abs(picture).max() or 1
-            axis.imshow(picture, cmap="gray", vmin=-limit, vmax=limit)
+            colors = {"cmap": "gray_r", "vmin": 0} if name == "sensitivities" else {"cmap": "gray", "vmin": -limit}
+            axis.imshow(picture, vmax=limit, **colors)
             axis.axis("off")
         axes[row, column].set_title(f"unit {unit}\nCCnorm {arrays['cc_norm'][index]:.2f}", fontsize=7)
     return _save(figure, folder / "exciting.png")

@@ -32,6 +32,19 @@ def test_gradient_receptive_field_of_a_linear_model_is_its_filter():
     np.testing.assert_allclose(interpret.gradient_receptive_fields(_linear, images), FILTERS, rtol=1e-5, atol=1e-6)
 
 
+def test_sensitivity_says_where_a_model_looks_that_does_not_care_for_sign():
+    images = np.random.default_rng(3).standard_normal((2, 5, 5, 1)).astype(np.float32)
+    images = np.concatenate([images, -images])
+
+    def squared(x):
+        return jnp.square(_linear(x) - 3)
+
+    np.testing.assert_allclose(interpret.gradient_receptive_fields(squared, images), 0, atol=1e-5)
+    drive = np.einsum("nhwc,khwc->kn", images, FILTERS)
+    expected = 2 * np.sqrt(np.mean(drive**2, 1))[:, None, None, None] * np.abs(FILTERS)
+    np.testing.assert_allclose(interpret.gradient_sensitivity(squared, images), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_most_exciting_image_of_a_linear_model_points_along_its_filter():
     images, values = interpret.most_exciting_images(
         lambda x: jax.nn.softplus(_linear(x)), (5, 5, 1), [1, 0], 4.0, jax.random.key(0), steps=150

@@ -23,6 +23,7 @@ def small(tmp_path_factory):
     images = rng.normal(size=(80, SIZE, SIZE)).cumsum(1).cumsum(2)
     images -= images.mean((1, 2), keepdims=True)
     images /= images.std()
+    images[:, 0] = 0  # outside the aperture
     energy = np.asarray(cores.energy_maps(images, cores.gabor_filters(SIZE, 2, 4), 2, "amplitude")).reshape(80, -1)
     energy = (energy - energy.mean(0)) / energy.std(0)
     rates = 6 + energy[:, :32] @ rng.normal(size=(32, 8)) / 4
@@ -60,6 +61,10 @@ def test_the_family_behind_the_data_wins_and_the_page_shows_it(small):
     assert (board["recording"] != "all").sum() == 6
     tables = [pd.read_csv(folder / f"{name}.csv") for name in ("leaderboard", "units", "comparisons", "learning")]
     assert all({"split", "replication"} <= set(table) for table in tables)
+    with np.load(folder / "exciting.npz") as found:
+        for name in ("images", "gradients", "sensitivities"):
+            assert found[name].shape == (2, SIZE, SIZE)
+            assert np.abs(found[name][:, 0]).max() < 1e-6 and np.abs(found[name][:, 1:]).max(axis=(1, 2)).min() > 0
     page = write_page(folder).read_text()
     for picture in ("scores.png", "units.png", "learning.png", "exciting.png"):
         assert picture in page
