@@ -150,11 +150,12 @@ def run_sweep(
 
 def group_runs(runs: list[Run], program: Callable[[Any], str], together: int) -> list[list[Run]]:
     """Returns the runs in groups that share a program, at most `together` in one, in the order of their first."""
-    sharing: dict[str, list[Run]] = {}
-    for run in runs:
-        sharing.setdefault(program(run.config), []).append(run)
+    sharing: dict[str, list[int]] = {}
+    for place, run in enumerate(runs):
+        sharing.setdefault(program(run.config), []).append(place)
     size = max(int(together), 1)
-    return [group[i : i + size] for group in sharing.values() for i in range(0, len(group), size)]
+    groups = [alike[i : i + size] for alike in sharing.values() for i in range(0, len(alike), size)]
+    return [[runs[place] for place in group] for group in sorted(groups)]
 
 
 def run_group(train_together: Callable, configs: list[dict], folders: list[str]) -> list[dict[str, Any]]:
