@@ -73,9 +73,11 @@ def test_runs_that_share_a_program_are_grouped_in_order():
     runs = expand(config((("rate", (0.1, 0.2, 0.3)), ("size", (1, 2)))))
     names = [[run.name for run in group] for group in group_runs(runs, program, 2)]
     assert names == [
-        ["rate=0.1_size=1", "rate=0.2_size=1"], ["rate=0.3_size=1"],
-        ["rate=0.1_size=2", "rate=0.2_size=2"], ["rate=0.3_size=2"],
+        ["rate=0.1_size=1", "rate=0.2_size=1"], ["rate=0.1_size=2", "rate=0.2_size=2"],
+        ["rate=0.3_size=1"], ["rate=0.3_size=2"],
     ]  # fmt: skip
+    # One by one they come as they were listed.
+    assert [group[0].name for group in group_runs(runs, program, 1)] == [run.name for run in runs]
 
 
 def fake(configs, folders):
