@@ -11,12 +11,14 @@ FILE.npz holds plain arrays:
     contrast   (trials,)                 at least 0; 0 for a blank
 
     momentum   (trials, time, channels)  optional: the phase of inhibition is drawn, never judged
+    energy     (trials, time)            optional: of the whole system; how fast it is sampled stands beside the signals
     angle      (trials, ...)             optional, as is place: what else was shown; trials that agree in
     place      (trials, ...)             contrast, angle and place are repeats of each other
 
 One line of JSON a check goes to standard output: {"check", "verdict", "found", "low", "high", "unit", "reason"}.  The
 verdict is present, absent, undecided or not tested; `found` with its 95 % interval is what decided.  OTHER.npz, of the
-same form, is the same system under other dynamics; a sample of either is taken to have cost the same.
+same form, is the same system under other dynamics; a sample of either is taken to have cost the same.  Recordings are
+compared as they are: to tune both dynamics by one rule is for whoever makes them.
 """
 
 from __future__ import annotations
@@ -128,7 +130,8 @@ def trials_from_arrays(arrays: Mapping[str, np.ndarray]) -> Trials:
     signals = signals[:, :, varies]
     signals -= signals.mean(axis=(0, 1))
     momentum = None if momentum is None else momentum[:, :, varies]
-    return Trials(signals, onset, offset, contrast, sample_ms, _groups(arrays, contrast, varies.size), momentum)
+    groups = _groups(arrays, contrast, varies.size)
+    return Trials(signals, onset, offset, contrast, sample_ms, groups, momentum, _energy(arrays, signals.shape[:2]))
 
 
 def _groups(arrays: Mapping[str, np.ndarray], contrast: np.ndarray, channels: int) -> np.ndarray | None:
@@ -158,6 +161,15 @@ def _momentum(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.nd
     if momentum.shape != shape:
         raise ConfigError(f"momentum has shape {momentum.shape}; it must be that of signals, {shape}")
     return momentum.astype(np.float64)
+
+
+def _energy(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray | None:
+    if "energy" not in arrays:
+        return None
+    energy = _numbers(arrays, "energy").astype(np.float64)
+    if energy.shape != shape:
+        raise ConfigError(f"energy has shape {energy.shape}; it must be (trials, time), {shape}")
+    return energy - energy.mean()  # a large offset must not cost precision
 
 
 def _numbers(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -44,6 +44,9 @@ class Source(Protocol):
     def images(self) -> np.ndarray:
         """Stimuli as shown (stimuli, height, width, channels)."""
 
+    def energy(self) -> np.ndarray | None:
+        """Energy of all layers together (time, stimuli); None where it was not kept."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -156,6 +159,12 @@ class RecordedSource:
     def images(self) -> np.ndarray:
         """See `Source`."""
         return self._recording.read(names.IMAGES)
+
+    def energy(self) -> np.ndarray | None:
+        """See `Source`."""
+        if names.TOTAL_ENERGY not in self._recording.schema.arrays:  # of an earlier version of the program
+            return None
+        return self._recording.read(names.TOTAL_ENERGY)
 
 
 def open_experiment(run_folder: str | pathlib.Path, name: str, layer: int | None = None) -> Experiment:

@@ -8,10 +8,10 @@ recording each under `workdir/recordings/` (see `recordings.format`), at one of 
                `recordings.period_statistics`), the state at the sites of the protocol (state/LAYER/sites), the other
                variables at the middle (VARIABLE/LAYER/centre), and every n-th frame of a few stimuli (movie/LAYER)
 
-Both hold the images shown and the places of the sites; beside them lies a contact sheet of the stimuli. State and
-momentum are those after each step, energy and gradient those at the state before it. Memory is bounded by the block
-(see `nrf.recorder`). A block's chains depend on the seed, the experiment and the block alone, so a recording that is
-killed and resumed equals an undisturbed one.
+Both hold the images shown, the energy of all layers together (energy/total) and the places of the sites; beside them
+lies a contact sheet of the stimuli. State and momentum are those after each step, energy and gradient those at the
+state before it. Memory is bounded by the block (see `nrf.recorder`). A block's chains depend on the seed, the
+experiment and the block alone, so a recording that is killed and resumed equals an undisturbed one.
 
 The experiments of config.record.controlled are recorded once more under each control (see `controls`), in recordings
 named EXPERIMENT@CONTROL. With config.record.known the system with known answers (see `nrf.known`) is recorded as
@@ -144,7 +144,10 @@ def make_schema(
     time, count, num_sites = protocol.periods.total, *protocol.sites.shape[:2]
     segments = protocol.periods.segments()
     maps = (STIMULUS, "height", "width", "channel")
-    arrays = {names.IMAGES: Array(maps, protocol.images.shape, "float32")}
+    arrays = {
+        names.IMAGES: Array(maps, protocol.images.shape, "float32"),
+        names.TOTAL_ENERGY: Array((TIME, STIMULUS), (time, count), "float32"),
+    }
     for layer in record.layers:
         if not first_layer <= layer < len(layers):
             raise ConfigError(

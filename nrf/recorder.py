@@ -100,7 +100,7 @@ def make_recorder(config: ConfigDict, trained: Trained, clamped: bool) -> Record
             state = sampler.place(state, state.position, gradient_fn)
             before = tuple(state.position)
             state, info = sampler.step(jax.random.fold_in(key, time), state, gradient_fn)
-            traces = {}
+            traces = {names.TOTAL_ENERGY: info.energy}
             for layer in record.layers:
                 for variable in kept:
                     found = values(variable, layer, weights, image, before, state, info)
@@ -198,7 +198,7 @@ class Blocks:
         self._pool.shutdown(cancel_futures=True)
 
     def _reduce(self, rows: slice, traces: dict[str, list[np.ndarray]], arrays: dict) -> dict[str, np.ndarray]:
-        record, arrays = self._record, dict(arrays)
+        record, arrays = self._record, {**arrays, names.TOTAL_ENERGY: np.concatenate(traces[names.TOTAL_ENERGY])}
         for layer in record.layers:
             pieces = traces[names.traces(names.STATE, layer)]
             arrays |= period_statistics.reduce(pieces, self._protocol.periods, record.batch_steps, layer)

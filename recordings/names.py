@@ -28,6 +28,7 @@ DURING, OUTSIDE = "during", "outside"  # the stimulus; both blanks, without the 
 # --- arrays of a recording
 
 IMAGES = "images"
+TOTAL_ENERGY = "energy/total"  # of all layers together, before each step
 
 
 def traces(variable: str, layer: int) -> str:

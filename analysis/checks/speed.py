@@ -10,8 +10,8 @@ finite T the mean over T misses c/T, which two lengths remove: τ = 2 τ(T) - τ
 both recordings, whatever their time scales.
 
 `found` is the median over channels of τ_reference / τ for the states (their means: first moments), over all contrasts;
-the worst channel, the squares of the states and the energy stand in the reason. Present: the interval lies above 5;
-absent: below.
+the worst channel, the squares of the states and the energy, where both recordings hold it, stand in the reason.
+Present: the interval lies above 5; absent: below.
 """
 
 from __future__ import annotations
@@ -54,9 +54,13 @@ def faster_than_reference(trials: Trials, reference: Trials, counts: np.ndarray 
     per_channel = found["states"].mean(axis=1)
     ratio, worst = np.exp(np.median(per_channel, axis=1)), np.exp(per_channel.min(axis=1))
     squares = np.exp(np.median(found["squares"].mean(axis=1), axis=1))
+    energy = _of_energy(trials, reference, counts, theirs, levels)
+    total = "the energy is not in both recordings"
+    if energy is not None:
+        total = f"the energy {energy[0]:.3g} [{_span(energy[1:])}]"
     words = (
         f"means of states {ratio[0]:.3g} times, worst channel {worst[0]:.3g}, squares of states {squares[0]:.3g} "
-        f"[{_span(squares[1:])}]; decided by the means of states"
+        f"[{_span(squares[1:])}], {total}; decided by the means of states"
     )
     each = int(min(np.sum(trials.contrast == level) for level in levels))
     verdict = against_threshold(CHECK, float(ratio[0]), ratio[1:], THRESHOLD, True, unit, each, words)
@@ -65,8 +69,22 @@ def faster_than_reference(trials: Trials, reference: Trials, counts: np.ndarray 
         "states": np.exp(np.median(found["states"][0], axis=1)).tolist(),
         "squares": np.exp(np.median(found["squares"][0], axis=1)).tolist(),
         "worst": float(worst[0]),
+        "energy": None if energy is None else [float(energy[0]), *interval(energy[1:])],
     }
     return verdict._replace(details=details)
+
+
+def _of_energy(
+    trials: Trials, reference: Trials, counts: np.ndarray, theirs: np.ndarray, levels: np.ndarray
+) -> np.ndarray | None:
+    """The same ratio for the energy, (1 + resamples,), mean over contrasts; None where one recording has none."""
+    if trials.energy is None or reference.energy is None:
+        return None
+    times = [
+        autocorrelation_times(one._replace(signals=one.energy[:, :, None]), weights, levels)
+        for one, weights in ((trials, counts), (reference, theirs))
+    ]
+    return np.exp((times[1] - times[0]).mean(axis=1)[:, 0])
 
 
 def autocorrelation_times(trials: Trials, counts: np.ndarray, levels: np.ndarray, power: int = 1) -> np.ndarray:

@@ -23,6 +23,7 @@ class Trials(NamedTuple):
     sample_ms: float = 1.0
     groups: np.ndarray | None = None  # (trials,) int: trials of one number were shown the same; None: as the contrast
     momentum: np.ndarray | None = None  # (trials, time, channels), at the time of the signals
+    energy: np.ndarray | None = None  # (trials, time), of the whole system
 
     @property
     def duration(self) -> int:

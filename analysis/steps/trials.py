@@ -55,9 +55,12 @@ def trials_of(experiment: Experiment, scale: TimeScale, step_size: float | None 
         momentum = np.concatenate([momentum, momentum[:, -1:]], axis=1)  # long after the stimulus: never looked at
         if periods.offset == periods.total:
             signals, momentum = signals[:, :-1], momentum[:, :-1]
+    energy = experiment.source.energy()
+    if energy is not None:
+        energy = energy[periods.burn_in :].T.astype(np.float64)[:, : signals.shape[1]]
     ms = scale.ms_per_step * (1.0 if step_size is None or h is None else h / step_size)
     last = min(periods.offset - periods.burn_in, signals.shape[1])
-    return Trials(signals, periods.blank, last, contrast, ms, _groups(experiment.table, contrast), momentum)
+    return Trials(signals, periods.blank, last, contrast, ms, _groups(experiment.table, contrast), momentum, energy)
 
 
 def physical_step(sampler: Mapping[str, Any], layer: int) -> float | None:

@@ -123,6 +123,7 @@ def make_schema(
     arrays = {
         names.IMAGES: Array(maps, (count, gsm.SIZE, gsm.SIZE, 1), "float32"),
         names.sites(LAYER): Array(("stimulus", "site", "coordinate"), (count, 1, 2), "int16"),
+        names.TOTAL_ENERGY: Array(("time", "stimulus"), (periods.total, count), "float32"),
     }
     for variable in system.variables:
         shape = (periods.total, count, 1, 1, gsm.UNITS)
@@ -182,7 +183,7 @@ def write_predictions(config: ConfigDict, model: gsm.Mixture, workdir: str | pat
 
 
 def make_run(config: ConfigDict, system: System, model: gsm.Mixture, periods: Periods):
-    """Return run(key, contrasts (B,)) -> {variable: (time, B, 32)} of one block of trials."""
+    """Return run(key, contrasts (B,)) -> {array: (time, B, 32)} of one block of trials, of the energy (time, B)."""
     energy, sampler, known = gsm.make_energy(model, system.scale), system.sampler, config.known
     fixed_at = _fixed_at(config, system)
 
@@ -198,7 +199,8 @@ def make_run(config: ConfigDict, system: System, model: gsm.Mixture, periods: Pe
             state, info = sampler.step(jax.random.fold_in(steps, time), state, gsm.make_gradient_fn(energy, shown))
             # Of what is not asked for, a sampler may have nothing.
             source = {STATE: lambda: state.position, MOMENTUM: lambda: state.momentum, GRADIENT: lambda: info.gradient}
-            return state, {name: source[name]()[0].astype(known.dtype) for name in system.variables}
+            kept = {names.traces(name, LAYER): source[name]()[0].astype(known.dtype) for name in system.variables}
+            return state, {**kept, names.TOTAL_ENERGY: info.energy}
 
         return jax.lax.scan(advance, state, jnp.arange(periods.total))[1]
 
@@ -211,8 +213,8 @@ def make_run(config: ConfigDict, system: System, model: gsm.Mixture, periods: Pe
 
 def write_block(writer: Writer, block: int, run, key: jax.Array, contrasts: np.ndarray, model: gsm.Mixture) -> None:
     """Simulate and write the trials of one block."""
-    for variable, values in run(key, contrasts).items():
-        writer.write(block, names.traces(variable, LAYER), values[:, :, None, None])
+    for name, values in run(key, contrasts).items():
+        writer.write(block, name, values if name == names.TOTAL_ENERGY else values[:, :, None, None])
     images = np.stack([gsm.image(model, c).reshape(gsm.SIZE, gsm.SIZE, 1) for c in contrasts])
     writer.write(block, names.IMAGES, images.astype(np.float32))
     writer.write(block, names.sites(LAYER), np.zeros((len(contrasts), 1, 2), np.int16))

@@ -166,6 +166,11 @@ def test_speed_is_right_for_chains_that_are_not_reversible():
         assert found == pytest.approx(time, rel=0.15)
     verdict = speed.faster_than_reference(fast, slow, resampling.trial_counts(fast.contrast, 100))
     assert verdict.verdict == PRESENT and verdict.low < wanted[0] / wanted[1] < verdict.high
+    assert "the energy is not in both" in verdict.reason and verdict.details["energy"] is None
+    # Turning leaves the length as it is: the energy ½‖s‖² is sampled as slowly as without.
+    both = [each._replace(energy=0.5 * (each.signals**2).sum(axis=2)) for each in (fast, slow)]
+    found, low, high = speed.faster_than_reference(*both).details["energy"]
+    assert low < 1 < high and high < 0.5 * verdict.low and found == pytest.approx(1, abs=0.3)
     same = speed.faster_than_reference(slow, slow, resampling.trial_counts(slow.contrast, 100))
     assert same.verdict == ABSENT and same.low < 1 < same.high
     other = slow._replace(signals=slow.signals[:, :, :1])

@@ -31,6 +31,7 @@ def run(tmp_path, capsys, arrays, *flags):
 
 
 def test_one_line_a_check_and_a_page(tmp_path, capsys, arrays):
+    arrays = arrays | {"energy": (arrays["signals"] ** 2).sum(axis=2) + 1e5}
     np.savez(tmp_path / "other.npz", **arrays)
     more = {"momentum": 0 * arrays["signals"], "angle": np.ones(3), "place": np.ones((50, 2))}
     flags = ("--reference", tmp_path / "other.npz", "--html", tmp_path / "out.html")
@@ -41,6 +42,7 @@ def test_one_line_a_check_and_a_page(tmp_path, capsys, arrays):
     assert all(set(row) == LINE for row in found.values())
     assert found["variability_quenched"]["verdict"] == "present"
     assert found["faster_than_reference"]["verdict"] == "absent" and found["faster_than_reference"]["found"] == 1
+    assert "the energy 1 [" in found["faster_than_reference"]["reason"]
     page = (tmp_path / "out.html").read_text()
     assert page.count("data:image/png;base64,") == 1 and "50 trials of 750 samples and 3 channels" in page
     assert not re.search(r"\b(pass|fail)(ed|s)?\b", page.split("</style>")[1].split("data:image")[0])
@@ -105,6 +107,7 @@ WRONG = {
     "signals is constant in every channel": {"signals": np.ones((50, 750, 2))},
     "signals holds complex128; it must hold real numbers": {"signals": np.ones((50, 750, 2), complex)},
     "momentum has shape (50, 750, 2); it must be that of signals": {"momentum": np.ones((50, 750, 2))},
+    "energy has shape (50,); it must be (trials, time), (50, 750)": {"energy": np.ones(50)},
     "angle has shape (7,); its first dimension must be the 50 trials": {"angle": np.ones(7)},
     "the array 'onset' is missing": {"onset": None},
     "signals are as large as 1e+200; give them in a unit": {"signals": np.r_[np.full((49, 750, 2), 1e200), NOISE]},
