@@ -79,7 +79,7 @@ def _stepper(plan: Plan):
             return drive + keep * (state - drive) + np.sqrt(1 - keep**2) * spread * noise[..., 0], velocity
 
         return overdamped
-    forward, root = _oscillator_matrices(plan.speed, plan.quality)
+    forward, root = oscillator_matrices(plan.speed, plan.quality)
 
     def oscillator(state, velocity, noise):
         pair = np.stack([state - drive, velocity], axis=-1)
@@ -89,7 +89,7 @@ def _stepper(plan: Plan):
     return oscillator
 
 
-def _oscillator_matrices(speed: np.ndarray, quality: float) -> tuple[np.ndarray, np.ndarray]:
+def oscillator_matrices(speed: np.ndarray, quality: float) -> tuple[np.ndarray, np.ndarray]:
     """exp(F) and the root of the noise covariance of (x, x'/ω0), of stationary variance 1."""
     generator = speed[:, None, None] * np.array([[0.0, 1.0], [-1.0, -1.0 / quality]])
     values, vectors = np.linalg.eig(generator + 0j)

@@ -6,7 +6,9 @@ draws recordings of every mechanism of `mechanisms.MECHANISMS` and prints, as Ma
 each check answered present, absent, undecided or not tested, and how often that was wrong: the opposite of what the
 mechanism is known to show. Undecided is never wrong, and never of use. A second table asks how many trials are needed.
 The speed is tested on pairs of channels that turn into each other, chains that are not reversible, of known
-autocorrelation times. At last the test of activity, which is no check of physiology, is tried on silent neurons.
+autocorrelation times; collinear against orthogonal patches on tuned channels that are known to share their noise or not
+(`tuned_patches.py`), that many trials a condition and angle. At last the test of activity, which is no check of
+physiology, is tried on silent neurons.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.checks.collinear import collinear_synchrony
 from analysis.checks.mechanisms import (
     ABSENT,
     MECHANISMS,
@@ -28,6 +31,7 @@ from analysis.checks.mechanisms import (
 from analysis.checks.resampling import trial_counts
 from analysis.checks.speed import THRESHOLD, faster_than_reference
 from analysis.checks.table import NAMES, check_trials
+from analysis.checks.tuned_patches import PAIRINGS, make_cells
 from analysis.checks.verdict import VERDICTS
 from analysis.measures import activity
 from analysis.original import responses as original
@@ -89,6 +93,18 @@ def speed_rates(recordings: int, trials: int, seed: int = 0) -> list[Rate]:
     return found
 
 
+def collinear_rates(recordings: int, trials: int, seed: int = 0) -> list[Rate]:
+    """The same for collinear against orthogonal patches, on tuned channels."""
+    found = []
+    for name, pairing in PAIRINGS.items():
+        counts = np.zeros(len(VERDICTS), int)
+        for number in range(recordings):
+            verdict = collinear_synchrony(make_cells(np.random.default_rng([seed, number]), pairing, trials), number)
+            counts[VERDICTS.index(verdict.verdict)] += 1
+        found.append(Rate(name, "collinear_synchrony", pairing.truth, tuple(counts.tolist())))
+    return found
+
+
 def row(rate: Rate) -> str:
     """A rate as a row of the Markdown table that `HEAD` begins."""
     shares = " | ".join(f"{count / max(sum(rate.counts), 1):.0%}" for count in (*rate.counts, rate.wrong))
@@ -144,6 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
         found = rates(name, flags.recordings, flags.trials, flags.channels, flags.seed)
         print("\n".join(map(row, found)), flush=True)
     print("\n".join(map(row, speed_rates(flags.recordings, flags.trials, flags.seed))), flush=True)
+    print("\n".join(map(row, collinear_rates(flags.recordings, flags.trials, flags.seed))), flush=True)
     fewer = max(flags.recordings // 5, 1)
     counts = [flags.trials // 4, flags.trials // 2, flags.trials, flags.trials * 2]
     print("\n" + decided_by_trials(MECHANISMS, counts, fewer, flags.channels, flags.seed + 1), flush=True)

@@ -17,6 +17,7 @@ from analysis.checks import (
     speed,
     synchrony,
     table,
+    tuned_patches,
     whittle,
 )
 from analysis.checks.mechanisms import MECHANISMS, make_trials
@@ -24,6 +25,7 @@ from analysis.checks.overshoot import held_out_peak, overshoot_grows
 from analysis.checks.resonance import resonance_rises
 from analysis.checks.trials import residuals
 from analysis.checks.verdict import ABSENT, NOT_TESTED, PRESENT, UNDECIDED, Verdict, against_threshold
+from analysis.steps import verdicts
 
 OPPOSITE = {PRESENT: ABSENT, ABSENT: PRESENT}
 
@@ -300,6 +302,28 @@ def test_collinear_patches_are_compared_where_both_are_driven():
     alone = collinear.collinear_synchrony(patches(rng, 0.6, 0.0, drive=(1.0, 0.1)))
     assert alone.verdict == NOT_TESTED and "in both conditions" in alone.reason
     assert collinear.collinear_synchrony([]).reason == "no channels prefer the angles of the patches"
+
+
+def test_collinear_patches_of_tuned_channels_are_told_from_what_drives_them():
+    """Sources in common to channels of like orientation are found; one for all, or a rhythm that is evoked, are not."""
+    found = {}
+    for name, pairing in tuned_patches.PAIRINGS.items():
+        if pairing.common in ("like", "unlike") or pairing.wave:
+            found[name] = collinear.collinear_synchrony(
+                tuned_patches.make_cells(np.random.default_rng(0), pairing, 48), 0
+            )
+            assert found[name].verdict == pairing.truth, (name, found[name])
+            assert "2.1 sd parallel" in found[name].reason
+    like, unlike = (next(v for n, v in found.items() if f"to {kind}" in n) for kind in ("like", "unlike"))
+    assert like.low > 0 > unlike.high
+    still = tuned_patches.common_sources("like")[:8]
+    np.testing.assert_allclose((still**2).sum(axis=1), 1)
+    assert not tuned_patches.common_sources("none").any()
+
+
+def test_collinear_patches_under_shuffled_weights_have_no_channels_to_look_at():
+    verdict = verdicts._collinear(None, "shuffled_weights")
+    assert verdict.verdict == NOT_TESTED and "prefer other angles than the field's" in verdict.reason
 
 
 def test_rates_count_the_answers():
