@@ -46,8 +46,8 @@ def ship(run: str | pathlib.Path, target: str | pathlib.Path, step: int | str = 
     record, tree = read_record(run), read_tree(run / "checkpoints", step)
     if (target / CONFIG_FILE).exists():
         raise ConfigError(f"{target} holds a field already; remove it, or give another folder")
-    # Where data lie on the machine that trained is no part of the field.
-    record["config"]["data"]["dir"] = None
+    # Where data, or a run that came before, lie on the machine that trained is no part of the field.
+    record["config"]["data"]["dir"] = record["config"]["train"]["start_from"] = None
     record["config"] = {name: group for name, group in record["config"].items() if name not in LATER}
     kept = {"step": int(tree["step"]), "variables": tree.get("average") or tree["variables"]}
     if tree.get("initializer"):

@@ -26,7 +26,8 @@ SHIPPED = sorted(path.parent for path in (REPOSITORY / "pretrained").glob("*/con
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
-    run = make_run(tmp_path_factory.mktemp("run") / "run", tiny_config(data={"dir": "/somewhere"}))
+    changes = {"data": {"dir": "/somewhere"}, "train": {"start_from": "/some/run"}}
+    run = make_run(tmp_path_factory.mktemp("run") / "run", tiny_config(**changes))
     return run, ship(run, tmp_path_factory.mktemp("shipped") / "tiny")
 
 
@@ -36,7 +37,7 @@ def test_a_shipped_field_holds_the_averaged_weights_and_nothing_of_the_training(
     assert set(after) == {"step", "variables", "initializer"}
     jax.tree.map(np.testing.assert_array_equal, after["variables"], before["average"])
     written = json.loads((folder / "config.json").read_text())["config"]
-    assert written["data"]["dir"] is None
+    assert written["data"]["dir"] is None and written["train"]["start_from"] is None
     # How it is recorded and judged is for the program at hand to say, with what it has learned since.
     assert not {"record", "analyse", "diagnose"} & set(written)
     images = nrf.load(run).data("test", 2)
