@@ -50,8 +50,9 @@ def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
     save_config(config, folder)
     images = prepare(recording, config)
     made = repeats.folds(recording.groups, config.folds.count, config.folds.validation, config.folds.seed)
+    rows = repeats.frames_before(recording.groups, config.data.lags) if config.data.lags > 1 else None
     features = {
-        name: make_features(family, images, name)
+        name: make_features(family, images, name, rows)
         for name, family in config.families.items()
         if family.core != "trained"
     }
@@ -86,6 +87,20 @@ def check(config: ConfigDict) -> None:
             raise ConfigError(f"config.families.{name}.core is '{family.core}'{did_you_mean(family.core, CORES)}")
         if family.core == "file" and family.path is None:
             raise ConfigError(f"config.families.{name}.path is not set; give a file of features of the images")
+    if config.data.lags < 1:
+        raise ConfigError(f"config.data.lags is {config.data.lags}; give 1 for still images, more for movies")
+    if config.data.lags > 1:
+        single = [name for name, family in config.families.items() if family.core == "trained"]
+        if single:
+            raise ConfigError(
+                f"config.families.{single[0]} is trained on single frames; leave it out where config.data.lags is "
+                f"{config.data.lags}"
+            )
+        if config.exciting.units:
+            raise ConfigError(
+                "most exciting images are made of single frames; set config.exciting.units=0 where config.data.lags is "
+                f"{config.data.lags}"
+            )
     for name in config.learning.families if config.learning.groups else ():
         if name not in config.families:
             raise ConfigError(f"config.learning.families names '{name}'{did_you_mean(name, config.families)}")
@@ -109,14 +124,16 @@ def prepare(recording: repeats.Repeats, config: ConfigDict) -> np.ndarray:
     return ((images - images.mean()) / spread).astype(np.float32)
 
 
-def make_features(family: ConfigDict, images: np.ndarray, name: str) -> np.ndarray:
-    """Returns features (n, …) of a family."""
+def make_features(family: ConfigDict, images: np.ndarray, name: str, rows: np.ndarray | None = None) -> np.ndarray:
+    """Returns features (n, …) of a family, or (n, lags, …): those of the images `rows` (n, lags) names beside it."""
     try:
         if family.core == "file":
-            return cores.read_features(family.path, len(images))
-        if family.core == "pixels":
-            return np.asarray(repeats.shrink(images[..., None], family.grid), np.float64)
-        return np.asarray(jax.jit(cores.bank(family, images.shape[1]))(images), np.float64)
+            found = cores.read_features(family.path, len(images))
+        elif family.core == "pixels":
+            found = np.asarray(repeats.shrink(images[..., None], family.grid), np.float64)
+        else:
+            found = np.asarray(jax.jit(cores.bank(family, images.shape[1]))(images), np.float64)
+        return found if rows is None else found[rows]
     except ConfigError as error:
         raise ConfigError(f"config.families.{name}: {error}") from None
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -103,7 +104,7 @@ def make_repeats(
 
 
 def load_repeats(path: str | os.PathLike) -> Repeats:
-    """Returns the recording in an `.npz` file of the layout above, or in that of Hénaff et al. (2021).
+    """Returns the recording in an `.npz` file of the layout above, or in that of `henaff` or `baker`.
 
     Raises:
         ConfigError: where the file is missing, is no such file, or lacks an array.
@@ -118,6 +119,8 @@ def load_repeats(path: str | os.PathLike) -> Repeats:
         raise ConfigError(f"{path} is not a readable .npz file ({error}); write it with numpy.savez") from None
     if "images128" in arrays:
         return henaff(arrays, path.name)
+    if "clip_slot" in arrays:
+        return baker(arrays, path.name)
     missing = [name for name in ("images", "trials", "groups") if name not in arrays]
     if missing:
         raise ConfigError(f"{path} lacks {', '.join(missing)}; docs/own_recordings.md lists what a recording needs")
@@ -147,6 +150,45 @@ def henaff(arrays: Mapping[str, np.ndarray], name: str = "henaff2021") -> Repeat
     meta = dict(zip(columns, np.moveaxis(np.asarray(arrays["meta"]), 1, 0), strict=True))
     trials = np.concatenate(trials, axis=2)
     return make_repeats(arrays["images128"], trials, meta["movie"], CATEGORIES[meta["category"]], owner, name)
+
+
+def baker(arrays: Mapping[str, np.ndarray], name: str = "baker_cat") -> Repeats:
+    """Returns neurons of cat V1 that saw natural movies: every frame an image, every clip a group.
+
+    Clips were stored with different gains, so each is divided by its standard deviation; a clip of which half of the
+    pixels lie at the ends of its range is left out.  Neurons have 5 repeats of some clips and 20 of others.  Sources:
+    Nguyen, Sooriyaarachchi, Huang & Baker, "Estimating receptive fields of simple and complex cells in early visual
+    cortex: a convolutional neural network model with parameterized rectification"; Talebi & Baker (2012), J. Neurosci.
+    """
+    clips = arrays["clips"].astype(np.float32)
+    sound = np.flatnonzero([np.isin(clip, (clip.min(), clip.max())).mean() < 0.5 for clip in clips])
+    length, neurons = clips.shape[1], [str(neuron) for neuron in arrays["neurons"]]
+    repeats = max(arrays[f"{neuron}_{part}"].shape[1] for neuron in neurons for part in ("est", "pred"))
+    trials = np.full((repeats, len(sound) * length, len(neurons)), np.nan, np.float32)
+    for place, clip in enumerate(sound):
+        part, slot = re.fullmatch(r"([a-z]+)(\d+)", str(arrays["clip_slot"][clip])).groups()
+        for unit, neuron in enumerate(neurons):
+            counts = arrays[f"{neuron}_{part}"][int(slot) * length : (int(slot) + 1) * length]
+            trials[: counts.shape[1], place * length : (place + 1) * length, unit] = counts.T
+    movies = clips[sound] - clips[sound].mean((1, 2, 3), keepdims=True)
+    movies /= movies.std((1, 2, 3), keepdims=True)
+    owners = [neuron.rsplit("_", 1)[0] for neuron in neurons]
+    groups = np.repeat(sound, length)
+    return make_repeats(movies.reshape(-1, *clips.shape[2:]), trials, groups, recordings=owners, name=name)
+
+
+def frames_before(groups: np.ndarray, count: int) -> np.ndarray:
+    """Returns the rows of each frame and of the count − 1 before it in its group, (n, count); a first one repeats.
+
+    Raises:
+        ConfigError: where a group's frames do not follow each other.
+    """
+    groups = np.asarray(groups)
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(groups)) + 1])
+    if len(starts) != len(np.unique(groups)):
+        raise ConfigError("config.data.lags is above 1, but frames of a group do not follow each other; sort them")
+    first = np.repeat(starts, np.diff([*starts, len(groups)]))
+    return np.maximum(first[:, None], np.arange(len(groups))[:, None] - np.arange(count))
 
 
 def shrink(images: np.ndarray, size: int) -> np.ndarray:

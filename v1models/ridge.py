@@ -1,7 +1,9 @@
 """Ridge regression as a read-out: every unit's weights in closed form, its strength chosen on groups held out.
 
-With fewer images than features everything is done with the kernel K = XXᵀ/d, whose eigenvectors serve all strengths and
-all units at once: prediction K* V (Λ + λ)⁻¹ Vᵀ (y − ȳ) + ȳ.
+The eigenvectors of the smaller of two matrices serve all strengths and all units at once:
+
+    fewer images than features   K = XXᵀ/d = VΛVᵀ, prediction K* V (Λ + λ)⁻¹ Vᵀ (y − ȳ) + ȳ
+    fewer features than images   C = XᵀX/d = VΛVᵀ, prediction X* V (Λ + λ)⁻¹ Vᵀ Xᵀ (y − ȳ)/d + ȳ
 
 Source: Hoerl & Kennard (1970), Technometrics 12:55.
 """
@@ -41,11 +43,15 @@ def predict(
     patterns, which = np.unique(there, axis=1, return_inverse=True)
     for pattern in range(patterns.shape[1]):  # units that share their missing images share one eigenvalue problem
         units, rows = np.flatnonzero(which == pattern), train[patterns[:, pattern]]
-        known = flat[rows]
-        values, vectors = np.linalg.eigh(known @ known.T / flat.shape[1])
-        cross = flat[test] @ known.T / flat.shape[1] @ vectors
+        known, size = flat[rows], flat.shape[1]
         level = responses[rows][:, units].mean(0)
-        target = vectors.T @ (responses[rows][:, units] - level)
+        target = responses[rows][:, units] - level
+        if size < len(rows):
+            matrix, cross, target = known.T @ known / size, flat[test], known.T @ target / size
+        else:
+            matrix, cross = known @ known.T / size, flat[test] @ known.T / size
+        values, vectors = np.linalg.eigh(matrix)
+        cross, target = cross @ vectors, vectors.T @ target
         for index, strength in enumerate(strengths):
             predictions[index][:, units] = cross @ (target / (np.maximum(values, 0)[:, None] + strength)) + level
     return predictions

@@ -76,6 +76,7 @@ def base() -> ConfigDict:
     config.data = ConfigDict()
     config.data.path = optional(str)  # .npz file of a recording with repeats
     config.data.size = 64  # pixels along a side after averaging
+    config.data.lags = 1  # frames that a response depends on, its own and those before it; 1 for still images
 
     config.folds = ConfigDict()
     config.folds.count = 5  # every group of images is tested in one of them

@@ -20,7 +20,7 @@ from v1models.run import train
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 # What the configs are put together from, and configs of other kinds.
-OTHERS = {"suite", "experiments", "figures", "henaff", "variability"}
+OTHERS = {"suite", "experiments", "figures", "henaff", "baker", "variability"}
 CONFIGS = sorted(path for path in (REPOSITORY / "configs" / "v1").glob("*.py") if path.stem not in OTHERS)
 EXPERIMENTS = {
     "baseline_1_exp1", "baseline_1_exp3", "baseline_2_exp3", "baseline_exp_rep1", "baseline_exp_rep2",

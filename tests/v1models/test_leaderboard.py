@@ -100,6 +100,8 @@ def test_families_that_are_there_are_not_fitted_again(small, monkeypatch):
         ("learning.families", ("cnn",), "names 'cnn', which is trained"),
         ("families.cnn.readout", "gauss", "config.families.cnn: readout is 'gauss'"),
         ("folds.count", 40, "40 folds"),
+        ("data.lags", 0, "config.data.lags is 0"),
+        ("data.lags", 2, "config.families.cnn is trained on single frames"),
     ],
 )
 def test_bad_fields_are_named(small, tmp_path, field, value, message):

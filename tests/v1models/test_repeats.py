@@ -71,6 +71,45 @@ def test_folds_keep_groups_whole_and_test_every_image_once():
         repeats.folds(groups, 11)
 
 
+def test_movies_are_read_clip_by_clip(tmp_path):
+    rng = np.random.default_rng(0)
+    clips = np.stack(
+        [rng.normal(0, 20, (4, 8, 8)), 127.0 * rng.integers(0, 2, (4, 8, 8)), rng.normal(128, 40, (4, 8, 8))]
+    )
+    early, late = rng.integers(0, 5, (8, 2)), rng.integers(0, 5, (12, 3))
+    file = {"clips": clips.astype(np.int16), "clip_slot": ["est1", "est0", "pred2"], "neurons": ["a_1_Ch4"]}
+    np.savez(
+        tmp_path / "cat.npz", **file, a_1_Ch4_est=early.astype(np.int8), a_1_Ch4_pred=late.astype(np.int8)
+    )
+    found = repeats.load_repeats(tmp_path / "cat.npz")
+    assert found.groups.tolist() == [0] * 4 + [2] * 4  # the middle clip is saturated
+    np.testing.assert_array_equal(found.trials[:2, :4, 0], early[4:].T)
+    np.testing.assert_array_equal(found.trials[:, 4:, 0], late[8:].T)
+    assert np.isnan(found.trials[2, :4]).all() and found.recordings.tolist() == ["a_1"]
+    np.testing.assert_allclose(found.images.reshape(2, -1).std(1), 1, rtol=1e-5)
+
+
+def test_frames_before_stay_in_their_group():
+    rows = repeats.frames_before(np.array([5, 5, 5, 2, 2]), 3)
+    assert rows.tolist() == [[0, 0, 0], [1, 0, 0], [2, 1, 0], [3, 3, 3], [4, 3, 3]]
+    with pytest.raises(ConfigError, match="do not follow each other"):
+        repeats.frames_before(np.array([1, 2, 1]), 2)
+
+
+def test_ridge_regression_is_the_same_by_images_and_by_features():
+    """With more images than features and with fewer: the normal equations, solved directly."""
+    rng = np.random.default_rng(0)
+    for count, size in ((40, 6), (12, 30)):
+        features, responses = rng.normal(size=(count, size)), rng.normal(size=(count, 2))
+        train, test = np.arange(count - 4), np.arange(count - 4, count)
+        found = ridge.predict(features, responses, train, test, (0.3,))[0]
+        x = (features - features[train].mean(0)) / features[train].std(0)
+        level = responses[train].mean(0)
+        matrix = x[train].T @ x[train] / size + 0.3 * np.eye(size)
+        expected = x[test] @ np.linalg.solve(matrix, x[train].T @ (responses[train] - level) / size) + level
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 def test_shrinking_averages_blocks():
     image = np.arange(16.0).reshape(1, 4, 4, 1)
     np.testing.assert_allclose(repeats.shrink(image, 2)[0, 0, 0, 0], image[0, :2, :2].mean())
