@@ -5,7 +5,8 @@
     families/NAME.npz        predictions (n, N) and strengths or weights; a family that is there is not done again
     leaderboard.csv          one row a family and recording: mean CCnorm, r²_ER and r over units, with intervals
     units.csv                one row a family and unit, with intervals over groups of images
-    comparisons.csv          one family (the best, or config.scores.against) less every other: paired differences, Holm
+    comparisons.csv          one family (the best, or config.scores.against) less every other: paired differences, Holm;
+                             over units, and over recordings and units within them
     learning.csv             mean CCnorm against the number of groups fitted on
 
                              every table has the columns `split` and `replication`
@@ -34,6 +35,7 @@ from v1models import cores, exciting, metrics, repeats, ridge, scores, trained
 
 MAY_CHANGE = ("data.path", "scores", "learning", "exciting")
 CORES = ("pixels", *cores.BANKS, "file", "trained")
+NESTED = "groups of images, recordings, and units within them"
 
 
 def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
@@ -66,7 +68,7 @@ def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
     reliability = metrics.reliability(recording.trials)
     board = leaderboard(sums, recording, reliability, config.scores)
     write_table(units(sums, recording, reliability, config.scores), folder / "units.csv", "groups of images")
-    write_table(comparisons(sums, reliability, config.scores), folder / "comparisons.csv")
+    write_table(comparisons(sums, reliability, config.scores, recording.recordings), folder / "comparisons.csv")
     write_table(learning(features, recording, made, reliability, config), folder / "learning.csv")
     exciting.excite(config, recording, images, sums, reliability, folder)
     write_table(board, folder / "leaderboard.csv")
@@ -227,24 +229,36 @@ def units(
     return pd.concat(tables, ignore_index=True)
 
 
-def comparisons(sums: dict[str, scores.Sums], reliability: np.ndarray, options: ConfigDict) -> pd.DataFrame:
+def comparisons(
+    sums: dict[str, scores.Sums], reliability: np.ndarray, options: ConfigDict, recordings: np.ndarray
+) -> pd.DataFrame:
     """One family less every other: mean CCnorm over reliable units, images and units drawn anew in pairs.
 
-    The one is options.against, or the best.
+    The one is options.against, or the best.  With several recordings everything is there twice: units drawn as if of
+    one recording, and recordings drawn anew with units within them.  Holm's correction is over the other families.
     """
     keep = reliability > options.reliable
     means = {family: np.nanmean(scores.normalized_correlation(each)[keep]) for family, each in sums.items()}
     one = options.against or max(means, key=means.get)
-    rows = [
-        {"family": one, "other": family}
-        | scores.compare(scores.normalized_correlation, sums[one], each, keep, options.resamples)._asdict()
-        for family, each in sums.items()
-        if family != one
-    ]
-    if rows:
-        for row, adjusted in zip(rows, scores.holm([row["p"] for row in rows]), strict=True):
-            row["p_holm"] = adjusted
-    return pd.DataFrame(rows, columns=["family", "other", "difference", "low", "high", "p", "p_holm"])
+    drawn = {"groups of images and units": None}
+    if len(np.unique(recordings[keep])) > 1:
+        drawn[NESTED] = recordings
+    rows = []
+    for replication, owners in drawn.items():
+        found = {
+            family: scores.compare(
+                scores.normalized_correlation, sums[one], each, keep, options.resamples, recordings=owners
+            )
+            for family, each in sums.items()
+            if family != one
+        }
+        adjusted = scores.holm([each.p for each in found.values()]) if found else []
+        rows += [
+            {"family": one, "other": family, **each._asdict(), "p_holm": p, "replication": replication}
+            for (family, each), p in zip(found.items(), adjusted, strict=True)
+        ]
+    columns = ["family", "other", "difference", "low", "high", "p", "p_holm", "replication"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def learning(
@@ -273,6 +287,10 @@ def learning(
 
 
 def write_table(table: pd.DataFrame, path: pathlib.Path, replication: str = "groups of images and units") -> None:
-    """Writes a table as CSV, whole or not at all, with how images were split and what its intervals draw anew."""
+    """Writes a table as CSV, whole or not at all, with how images were split and what its intervals draw anew.
+
+    A table whose rows differ in that has the column `replication` itself.
+    """
+    about = {"split": "by group, held out"} | ({} if "replication" in table else {"replication": replication})
     with atomic_write(path) as incomplete:
-        table.assign(split="by group, held out", replication=replication).to_csv(incomplete, index=False)
+        table.assign(**about).to_csv(incomplete, index=False)

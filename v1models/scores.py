@@ -180,17 +180,13 @@ def over_recordings(
         resamples: bootstrap draws.
         seed: of the draws.
     """
-    values, rng = np.asarray(values, np.float64), np.random.default_rng(seed)
-    members = [np.flatnonzero((recordings == name) & np.isfinite(values)) for name in np.unique(recordings)]
-    members = [units for units in members if len(units)]
-    if not members:
+    values = np.asarray(values, np.float64)
+    kept = np.flatnonzero(np.isfinite(values))
+    if not len(kept):
         return Interval(np.nan, np.nan, np.nan)
-    means = np.empty(resamples)
-    for index in range(resamples):
-        chosen = [members[one] for one in rng.integers(len(members), size=len(members))]
-        units = np.concatenate([units[rng.integers(len(units), size=len(units))] for units in chosen])
-        means[index] = np.nanmean(values[units] if drawn is None else drawn[index, units])
-    return Interval(np.nanmean(values[np.concatenate(members)]), *_percentiles(means, 0.95))
+    chosen = [kept[units] for units in draw_units(np.asarray(recordings)[kept], resamples, seed)]
+    means = [np.nanmean(values[units] if drawn is None else drawn[index, units]) for index, units in enumerate(chosen)]
+    return Interval(values[kept].mean(), *_percentiles(np.array(means), 0.95))
 
 
 class Comparison(NamedTuple):
@@ -203,21 +199,54 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    score: Score, first: Sums, second: Sums, keep: np.ndarray, resamples: int = 2000, seed: int = 0
+    score: Score,
+    first: Sums,
+    second: Sums,
+    keep: np.ndarray,
+    resamples: int = 2000,
+    seed: int = 0,
+    recordings: np.ndarray | None = None,
 ) -> Comparison:
     """Returns mean score of `first` minus `second` over units `keep`, images and units drawn anew in pairs.
 
     p = 2 min(share of draws ≤ 0, share ≥ 0), at least 2/(resamples + 1).
+
+    Args:
+        score: as in `over_images`.
+        first, second: of `collect`, of the same images and units.
+        keep: (N,), bool, units that count.
+        resamples: bootstrap draws.
+        seed: of the draws.
+        recordings: (N,), the recording of each unit: recordings are drawn anew and units within them.  None draws units
+            as if they were all of one recording.
     """
     kept = np.flatnonzero(keep)
     draws = draw_groups(len(first.product), resamples, seed)
     drawn = (score(first, draws) - score(second, draws))[:, kept]
-    columns = np.random.default_rng(seed + 1).integers(len(kept), size=drawn.shape)
-    means = np.nanmean(np.take_along_axis(drawn, columns, 1), axis=1)
+    owners = np.zeros(len(kept)) if recordings is None else np.asarray(recordings)[kept]
+    columns = draw_units(owners, resamples, seed + 1)
+    means = np.array([np.nanmean(values[chosen]) for values, chosen in zip(drawn, columns, strict=True)])
     found = float(np.nanmean((score(first) - score(second))[kept]))
     share = min((np.sum(means <= 0) + 1) / (resamples + 1), (np.sum(means >= 0) + 1) / (resamples + 1))
     low, high = _percentiles(means, 0.95)
     return Comparison(found, float(low), float(high), float(min(2 * share, 1)))
+
+
+def draw_units(recordings: np.ndarray, resamples: int, seed: int) -> list[np.ndarray]:
+    """Returns bootstrap draws of units: recordings drawn anew, then as many units within each as it has.
+
+    Args:
+        recordings: (N,), the recording of each unit.
+        resamples: draws.
+        seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(recordings == name) for name in np.unique(recordings)]
+    found = []
+    for _ in range(resamples):
+        chosen = [members[one] for one in rng.integers(len(members), size=len(members))]
+        found.append(np.concatenate([units[rng.integers(len(units), size=len(units))] for units in chosen]))
+    return found
 
 
 def holm(p: np.ndarray) -> np.ndarray:

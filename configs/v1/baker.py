@@ -18,10 +18,9 @@ from runtime.config import select_preset
 
 
 def get_config(preset: str = "movies") -> ConfigDict:
-    """Presets: movies (default), quick (fewer draws, no learning curves)."""
+    """Preset: movies, the default and the only one."""
     config = base()
-    movies(config)
-    select_preset(preset, {"movies": lambda config: None, "quick": quick})(config)
+    select_preset(preset, {"movies": movies})(config)
     return config
 
 
@@ -40,9 +39,3 @@ def movies(config: ConfigDict) -> None:
     )
     config.learning.update({"families": ("pixels", "gabor_energy"), "groups": (2, 4, 7)})
     config.exciting.units = 0
-
-
-def quick(config: ConfigDict) -> None:
-    """For a first look."""
-    config.scores.resamples = 200
-    config.learning.groups = ()

@@ -3,6 +3,7 @@
     python launch.py --config=configs/v1/henaff.py --config.data.path=henaff2021_v1.npz            minutes on 2 cores
     python launch.py --config=configs/v1/henaff.py:quick --config.data.path=henaff2021_v1.npz      under a minute
     python launch.py --config=configs/v1/henaff.py:joined …    a field's latents beside them: docs/joined.md
+    python launch.py --config=configs/v1/henaff.py:fields …    and fields trained on patches that are not natural
 
 Six recordings (242 units, mostly multi-units) of anaesthetised macaque V1 saw the same 440 images: natural frames of
 ten movies at two zooms, synthetic frames between a movie's first and last, and contrast versions.  Images are split by
@@ -20,9 +21,9 @@ from runtime.fields import optional
 
 
 def get_config(preset: str = "families") -> ConfigDict:
-    """Presets: families (default), quick (no trained cores, fewer draws), joined (with the latents of a field)."""
+    """Presets: families (default), quick (no trained cores, fewer draws), joined, fields (with latents of fields)."""
     config = base()
-    select_preset(preset, {"families": lambda config: None, "quick": quick, "joined": joined})(config)
+    select_preset(preset, {"families": lambda config: None, "quick": quick, "joined": joined, "fields": fields})(config)
     return config
 
 
@@ -64,7 +65,7 @@ def family(core: str, **options) -> ConfigDict:
 
 TRAINED = {
     "cnn": {},
-    "cnn_rotated": {"convolutions": "rotated", "features": 2},
+    "cnn_rotated": {"convolutions": "rotated"},
 }
 
 
@@ -128,3 +129,9 @@ def joined(config: ConfigDict) -> None:
     config.families.update({"latents": family("file"), "shuffled": family("file")})
     config.scores.update({"against": "latents", "resamples": 1000})
     config.exciting.units = 0
+
+
+def fields(config: ConfigDict) -> None:
+    """As `joined`, with fields of the same recipe that were trained on phase-scrambled and on white patches."""
+    joined(config)
+    config.families.update({"scrambled": family("file"), "white": family("file")})

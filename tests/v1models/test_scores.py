@@ -87,6 +87,18 @@ def test_paired_comparison_tells_a_better_model_and_not_an_equal_one(world):
     assert abs(same.difference) < 0.01
 
 
+def test_a_difference_of_one_recording_alone_is_none_between_recordings(world):
+    """Drawn as if of one recording, the units tell it; with recordings drawn anew they do not."""
+    predictions, trials, groups = world
+    owners = np.arange(UNITS) % 4
+    worse = predictions + 3 * np.random.default_rng(2).normal(size=predictions.shape) * (owners == 0)
+    first, second = (scores.collect(p, trials, groups, groups // 5) for p in (predictions, worse))
+    given = (scores.correlation, first, second, np.ones(UNITS, bool), 300)
+    pooled, nested = scores.compare(*given), scores.compare(*given, recordings=owners)
+    assert nested.difference == pooled.difference and pooled.low > 0
+    assert nested.low <= 0 and nested.p > 0.2
+
+
 def test_units_without_a_score_are_left_out_of_the_mean():
     found = scores.over_units(np.array([1.0, np.nan, 3.0]))
     assert found.value == 2
