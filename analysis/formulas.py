@@ -17,7 +17,7 @@ from analysis.original import responses as original_responses
 from analysis.original import synchrony as original_synchrony
 
 
-class Said(NamedTuple):
+class Wording(NamedTuple):
     """What a report says of numbers that a set of formulas made."""
 
     note: str  # in the summary
@@ -45,7 +45,7 @@ class Formulas(NamedTuple):
     both_orders: bool  # of a pair of channels, (a, b) and (b, a)
     angle_bin: float  # width of bins of preference differences, radian; 0 for none
     interval: str  # method of bootstrap intervals
-    said: Said
+    wording: Wording
 
 
 TODAY = Formulas(
@@ -65,7 +65,7 @@ TODAY = Formulas(
     both_orders=False,  # c_ba[lag] = c_ab[-lag]: one order says all
     angle_bin=np.radians(10),  # angles of fits are all different
     interval="percentile",
-    said=Said("", "Welch's t-test on batch means, false discovery rate {level:g}", "correlation", 1),
+    wording=Wording("", "Welch's t-test on batch means, false discovery rate {level:g}", "correlation", 1),
 )
 
 ORIGINAL = Formulas(
@@ -85,7 +85,7 @@ ORIGINAL = Formulas(
     both_orders=True,
     angle_bin=0.0,
     interval="basic",
-    said=Said(
+    wording=Wording(
         "The original's formulas were used, defects included.",
         "Welch's t-test on single steps, p < {level:g}",
         "raw sum",

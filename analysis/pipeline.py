@@ -114,7 +114,7 @@ def describe(opened: dict[str, Experiment], layer: int, options: Options) -> dic
         "periods": list(first.periods),
         "experiments": {name: dict(experiment.about) for name, experiment in opened.items()},
         **options._asdict(),
-        "said": choose(options.compat).said._asdict(),
+        "wording": choose(options.compat).wording._asdict(),
     }
 
 

@@ -95,13 +95,13 @@ def samplers() -> ConfigDict:
     config.momentum = descent(0.05, momentum=share(0.9))
     config.sgd = descent(0.1)
 
-    def referee(step_size: float, **others) -> ConfigDict:
+    def metropolis(step_size: float, **others) -> ConfigDict:
         own = {"step_size": number(step_size, above=0), "temperature": number(0.02, above=0)}
         return ConfigDict({**own, **others, **walls("reflect", "none")})
 
-    config.hmc = referee(0.2, num_integration_steps=number(5, at_least=1), inverse_mass=per_layer(1.0, above=0))
-    config.mala = referee(0.03)
-    config.nuts = referee(0.2, max_num_doublings=number(4, at_least=1), inverse_mass=per_layer(1.0, above=0))
+    config.hmc = metropolis(0.2, num_integration_steps=number(5, at_least=1), inverse_mass=per_layer(1.0, above=0))
+    config.mala = metropolis(0.03)
+    config.nuts = metropolis(0.2, max_num_doublings=number(4, at_least=1), inverse_mass=per_layer(1.0, above=0))
     return config
 
 

@@ -222,7 +222,7 @@ def held_out_images(config: ConfigDict) -> np.ndarray:
     ).test  # fmt: skip
 
 
-def run_long_chains(config: ConfigDict, trained: Trained) -> monitor.Watch:
+def run_long_chains(config: ConfigDict, trained: Trained) -> monitor.ChainReport:
     """Run config.diagnose.long_chains chains from noise and as many from data for long_steps steps.
 
     Raises NonFiniteError, with the step, if an energy is not finite.
@@ -239,7 +239,7 @@ def run_long_chains(config: ConfigDict, trained: Trained) -> monitor.Watch:
         )  # fmt: skip
 
 
-def summarise(config: ConfigDict, trace: Trace) -> dict[str, Any]:
+def summarize(config: ConfigDict, trace: Trace) -> dict[str, Any]:
     """The numbers of a run of chains, ready for JSON; quantities that do not move have null."""
     thin = config.diagnose.thin
     found = {"energy": mixing(trace.energy, thin)}
@@ -276,7 +276,7 @@ def diagnose(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     """
     devices.set_matmul_precision(config.precision)
     trained = read_trained(config, workdir)
-    report = {"updates": trained.updates, **summarise(config, run_chains(config, trained))}
+    report = {"updates": trained.updates, **summarize(config, run_chains(config, trained))}
     report["energy_gap"] = energy_gap(config, trained)
     watch = run_long_chains(config, trained)
     folder = pathlib.Path(workdir)

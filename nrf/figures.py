@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nrf.image_statistics import gaussian_like
-from nrf.monitor import Watch
+from nrf.monitor import ChainReport
 from runtime.files import write_figure
 
 SHEET = 64  # images of a panel
@@ -94,7 +94,7 @@ def training_curves(history: pd.DataFrame, path: pathlib.Path, title: str) -> No
     write_figure(path, figure)
 
 
-def chain_sheet(watch: Watch, held_out: np.ndarray, path: pathlib.Path, title: str) -> None:
+def chain_sheet(watch: ChainReport, held_out: np.ndarray, path: pathlib.Path, title: str) -> None:
     """Write long chains beside data and the Gaussian with the data's covariance, as PNG.
 
     held_out: (M, H, W, C) grey levels.
@@ -109,7 +109,7 @@ def chain_sheet(watch: Watch, held_out: np.ndarray, path: pathlib.Path, title: s
     sample_sheet(panels, path, title, (0.0, 1.0))
 
 
-def chain_figure(watch: Watch, path: pathlib.Path, title: str) -> None:
+def chain_figure(watch: ChainReport, path: pathlib.Path, title: str) -> None:
     """Write all measures of long chains, from noise and from data, against their length, with data's and Gaussian's."""
     figure = Figure(figsize=(18, 8.5), layout="constrained")
     FigureCanvasAgg(figure)

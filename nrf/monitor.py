@@ -2,8 +2,8 @@
 
 States of a replay buffer, or chains that follow moving weights, look like data long before the model's distribution is
 like the data's (Nijkamp et al., AAAI 2020).  What counts is where chains go, and stay, when the weights are held: those
-from noise must arrive where those from data remain.  `run_chains` runs both kinds together, and `Watch` holds, against
-chain length,
+from noise must arrive where those from data remain.  `run_chains` runs both kinds together, and `ChainReport` holds,
+against chain length,
 
     images        the measures of `image_statistics`, each kind of start by itself
     energy        mean per pixel, over T
@@ -46,7 +46,7 @@ MOST_R_HAT = 1.1
 MOST_TEMPERATURE_ERROR = 0.05
 
 
-class Watch(NamedTuple):
+class ChainReport(NamedTuple):
     """What a run of long chains has shown; N chains of each start, F frames."""
 
     lengths: tuple[int, ...]  # steps
@@ -111,7 +111,7 @@ def run_chains(
     steps: int,
     program: Callable | None = None,
     report: Callable[[int, float], None] = lambda step, energy: None,
-) -> Watch:
+) -> ChainReport:
     """Run `number` chains from noise and as many from data for `steps` steps, at fixed weights.
 
     Args:
@@ -141,7 +141,7 @@ def run_chains(
         images.append(np.asarray(state.position[0]))
         momenta.append(None if kinetic is None else np.asarray(kinetic))
         report((frame + 1) * stride, float(energies[-1][-1].mean()))
-    return summarise(chains, np.stack(images), np.concatenate(energies), momenta, stride)
+    return summarize(chains, np.stack(images), np.concatenate(energies), momenta, stride)
 
 
 def stride_of(steps: int) -> int:
@@ -149,9 +149,9 @@ def stride_of(steps: int) -> int:
     return max(steps // FRAMES, 1)
 
 
-def summarise(
+def summarize(
     chains: Chains, states: np.ndarray, energy: np.ndarray, momenta: Sequence[np.ndarray | None], stride: int
-) -> Watch:
+) -> ChainReport:
     """All measures of a run: states (F, 2 N, H, W, C) of the image layer, energies (steps, 2 N), and p K p by frame."""
     frames, number = len(states), states.shape[1] // 2
     layer = chains.model.architecture.layers[0]
@@ -183,7 +183,7 @@ def summarise(
     r_hat, size = {}, {}
     for name, trace in traces.items():
         r_hat[name], size[name] = _mixing(trace)
-    return Watch(
+    return ChainReport(
         lengths=tuple(mark * stride for mark in marks),
         measures=measures,
         reference=statistics.measure(own, chains.reference),
@@ -197,7 +197,7 @@ def summarise(
     )
 
 
-def as_metrics(watch: Watch) -> dict[str, float]:
+def as_metrics(watch: ChainReport) -> dict[str, float]:
     """Everything a watch has measured as flat numbers for the log: `chains/START/LENGTH/MEASURE` and the rest."""
     found = {}
     for start, rows in watch.measures.items():
@@ -211,7 +211,7 @@ def as_metrics(watch: Watch) -> dict[str, float]:
     return found
 
 
-def make_curvature_watch(chains: Chains, latent_sampler: Sampler) -> Callable[..., dict[str, float]]:
+def make_curvature_monitor(chains: Chains, latent_sampler: Sampler) -> Callable[..., dict[str, float]]:
     """Build watch(key, weights, images) -> curvatures of the clamped energy, for the log of a training.
 
     The latents start at 0 on each of the images (N, H, W, C), states of the image layer, and on a blank one, all zeros;
@@ -251,7 +251,7 @@ def make_curvature_watch(chains: Chains, latent_sampler: Sampler) -> Callable[..
     return watch
 
 
-def judge(watch: Watch) -> list[str]:
+def judge(watch: ChainReport) -> list[str]:
     """What keeps a field from being one that samples its data, one sentence each; none where it is."""
     faults = []
     for start in STARTS:
@@ -283,7 +283,7 @@ def judge(watch: Watch) -> list[str]:
     return faults
 
 
-def verdict(watch: Watch, updates: int) -> str:
+def verdict(watch: ChainReport, updates: int) -> str:
     """The judgement in words."""
     faults = judge(watch)
     about = f"chains of {watch.lengths[-1]} steps from noise and from data, at the weights of update {updates}"

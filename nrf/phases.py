@@ -39,7 +39,7 @@ class PhaseResult(NamedTuple):
     steps: jax.Array  # int32, steps taken
 
 
-class Rest(NamedTuple):
+class MeanStates(NamedTuple):
     """Mean states of B chains, and how far they are known."""
 
     mean: States  # (B, ...)
@@ -138,7 +138,7 @@ def make_phase(
     return run
 
 
-def mean_states(gradient_fn: Callable, sampler, key: jax.Array, start: States, settle: int, steps: int) -> Rest:
+def mean_states(gradient_fn: Callable, sampler, key: jax.Array, start: States, settle: int, steps: int) -> MeanStates:
     """Means over time of chains that run `steps` steps after `settle` others.
 
     Args:
@@ -163,7 +163,7 @@ def mean_states(gradient_fn: Callable, sampler, key: jax.Array, start: States, s
     state, _ = stretch(sampler.init(start, gradient_fn), 0, settle)
     state, early = stretch(state, settle, half)
     _, late = stretch(state, settle + half, half)
-    return Rest(jax.tree.map(lambda a, b: 0.5 * (a + b), early, late), early, late)
+    return MeanStates(jax.tree.map(lambda a, b: 0.5 * (a + b), early, late), early, late)
 
 
 def uniform_states(key: jax.Array, model: EnergyModel, batch: int) -> States:

@@ -31,7 +31,7 @@ from ml_collections import ConfigDict
 from nrf import curvature as cv
 from nrf.from_config import read_sampler
 from nrf.linear_response import predict_modes
-from nrf.phases import Rest, make_gradient_fn, mean_states
+from nrf.phases import MeanStates, make_gradient_fn, mean_states
 from nrf.protocols import make_protocol
 from nrf.samplers.base import GradientFn, Position
 from nrf.trained import Trained, read_trained, start_states
@@ -74,8 +74,8 @@ def _iteration(gradient_fn: GradientFn, geometry: cv.Geometry, steps: int):
 
 def predict(
     gradient_fn: GradientFn,
-    rest: Rest,
-    blank: Rest,
+    rest: MeanStates,
+    blank: MeanStates,
     contrasts: np.ndarray,
     geometry: cv.Geometry,
     signals: Mapping[str, Signal],

@@ -38,7 +38,7 @@ from nrf.training import (
     prepare_run,
     restore_or_create,
     train,
-    write_down,
+    write_progress,
 )
 from nrf.update import Trainer, TrainState
 from runtime.checkpoint import Checkpoints
@@ -259,7 +259,7 @@ def _loop(members, update, numbers, states, done) -> list[dict[str, Any]]:
                     continue
                 done[i] = step
                 outcome = Outcome(step, own, functools.partial(_pick, state, i), functools.partial(_pick, samples, i))
-                written[i] = write_down(
+                written[i] = write_progress(
                     runs[i], outcome, written[i], writers[i], members[i].checkpoints, members[i].evaluate, ends
                 )
             gaps = [float(metrics["energy/gap"][i]) for i in turn]

@@ -84,7 +84,7 @@ class Run(NamedTuple):
     trainer: Trainer
     chains: monitor.Chains  # what the monitor runs, ...
     program: Callable  # ... compiled
-    curvature: Callable  # `monitor.make_curvature_watch`
+    curvature: Callable  # `monitor.make_curvature_monitor`
     mesh: Mesh
 
 
@@ -118,7 +118,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
             check_health(config, step, found, checkpoints)
             ends = step == updates or stop.requested
             outcome = Outcome(step, found, lambda s=state: s, lambda s=samples: s)
-            metrics = write_down(run, outcome, metrics, writer, checkpoints, evaluate, ends)
+            metrics = write_progress(run, outcome, metrics, writer, checkpoints, evaluate, ends)
             progress.update(step, f"gap {float(found['energy/gap']):+.4f}")
             if ends:
                 break
@@ -127,7 +127,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
     return metrics
 
 
-def write_down(
+def write_progress(
     run: Run, outcome: Outcome, metrics: dict[str, Any], writer: MetricsWriter, checkpoints: Checkpoints,
     evaluate: Callable, ends: bool,
 ) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def write_down(
     if step % log.every == 0 or looks or step == 1:
         metrics = {name: float(value) for name, value in outcome.metrics.items()}
         if looks:
-            metrics |= look(run, step, outcome.state(), evaluate)
+            metrics |= run_monitor(run, step, outcome.state(), evaluate)
         writer.write(step, metrics)
         if log.histograms_every and step % log.histograms_every == 0:
             writer.write(step, histograms(outcome.samples()))
@@ -209,7 +209,7 @@ def prepare_run(config: ConfigDict, folder: pathlib.Path) -> Run:
         trainer.thermal_sd, config.sampler.gradient_clip or None,
     )  # fmt: skip
     program = jax.jit(monitor.make_program(chains, monitor.stride_of(config.monitor.steps)))
-    curvature = monitor.make_curvature_watch(chains, read_sampler(config, trainer.model, True))
+    curvature = monitor.make_curvature_monitor(chains, read_sampler(config, trainer.model, True))
     scaled = [space.to_states(part) for part in (images.train, images.test)]
     return Run(config, folder, ImageSet(*scaled, images.name), trainer, chains, program, curvature, mesh)
 
@@ -320,7 +320,7 @@ def check_health(config: ConfigDict, step: int, metrics: dict, checkpoints: Chec
             )
 
 
-def look(run: Run, step: int, state: TrainState, evaluate) -> dict[str, float]:
+def run_monitor(run: Run, step: int, state: TrainState, evaluate) -> dict[str, float]:
     """Run long chains at the averaged weights, draw them beside the data, and return all that was measured."""
     config, test = run.config, run.images.test
     rng = np.random.default_rng([config.seed, step])

@@ -4,7 +4,7 @@ A test of activity reads, per neuron and period, the number of steps, mean and v
 means of consecutive stretches (batch means, which autocorrelation does not inflate), and for the Shapiro-Wilk test of
 normality the spread sum_i a_i x_(i): its statistic is W = spread² / ((n - 1) variance).
 
-    found = summarise(traces, periods.segments()["during"], batch_steps=100)       # PeriodStatistics
+    found = summarize(traces, periods.segments()["during"], batch_steps=100)       # PeriodStatistics
     writer.write(block, names.statistic("variance", layer), ...)                   # see `arrays`
     read(recording, layer, "during")                                               # the same, of all stimuli
 
@@ -68,7 +68,7 @@ def count_batches(segments: Sequence[slice], batch_steps: int) -> int:
     return sum((part.stop - part.start) // length for part in segments)
 
 
-def summarise(
+def summarize(
     traces: np.ndarray | Sequence[np.ndarray], segments: Sequence[slice], batch_steps: int = 100, dtype=np.float32
 ) -> PeriodStatistics:
     """Reduce a period to its statistics.
@@ -146,10 +146,10 @@ def reduce(pieces, periods: Periods, batch_steps: int, layer: int) -> dict[str, 
     Args:
         pieces: consecutive pieces of its states (time, ...), float32.
         periods: of the recording.
-        batch_steps: see `summarise`.
+        batch_steps: see `summarize`.
         layer: its number.
     """
-    found = [summarise(pieces, parts, batch_steps) for parts in periods.segments().values()]
+    found = [summarize(pieces, parts, batch_steps) for parts in periods.segments().values()]
     return {names.statistic(name, layer): np.stack([getattr(each, name) for each in found]) for name in STATISTICS}
 
 
@@ -173,7 +173,7 @@ def read(recording: Recording, layer: int, period: str) -> PeriodStatistics:
     for block in range(recording.schema.num_blocks):
         stimuli = recording.schema.stimuli_of(block)
         pieces = [recording.read(name, stimulus=stimuli, time=part) for part in segments]
-        parts.append(summarise(pieces, joined, recording.about["batch_steps"], np.float64))
+        parts.append(summarize(pieces, joined, recording.about["batch_steps"], np.float64))
     found = {name: np.concatenate([getattr(part, name) for part in parts]) for name in STATISTICS}
     return parts[0]._replace(**found)
 

@@ -5,7 +5,7 @@
             …                                     # a result, or the exception that ended the task
 
 Tasks come back as they end. A task whose worker dies is given to another one. Which of the tasks on a worker killed it
-cannot be told, so one that saw more than `LIVES` deaths is set aside and tried again alone, after the others; what
+cannot be told, so one that saw more than `DEATHS` deaths is set aside and tried again alone, after the others; what
 kills its worker even then comes back as an exception. `slurm`, `sge` and `pbs` submit worker jobs through
 dask-jobqueue and need the batch system's own commands on the path; everything after the executor's name is described
 in `OPTIONS`.
@@ -25,7 +25,7 @@ from typing import Any
 
 from runtime.errors import ConfigError, RunError, did_you_mean
 
-LIVES = 2
+DEATHS = 2
 LOST = object()
 DEFAULT_JOBS = 4
 # Options of each executor with what they mean; the batch systems take all of `_JOB`.
@@ -130,7 +130,7 @@ def _as_completed(client, places, function, tasks):
         while outcome is LOST:
             outcome = _outcome(submit([task])[0])
         if _killed(outcome):
-            outcome = RunError(f"its worker died {LIVES + 1} times while it ran alone: killed, or out of memory")
+            outcome = RunError(f"its worker died {DEATHS + 1} times while it ran alone: killed, or out of memory")
         yield task[0], outcome
 
 
@@ -158,7 +158,7 @@ def _cluster(name, options):
         # One thread each: a task takes the whole worker. Memory is the operating system's affair.
         cluster = LocalCluster(
             n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None,
-            silence_logs=logging.CRITICAL, scheduler_kwargs={"allowed_failures": LIVES},
+            silence_logs=logging.CRITICAL, scheduler_kwargs={"allowed_failures": DEATHS},
         )  # fmt: skip
     else:
         cluster = batch_cluster(name, options)
@@ -179,7 +179,7 @@ def batch_cluster(name: str, options: dict[str, str]):
         # A worker imports the project from the folder that the sweep was started in.
         "job_script_prologue": [f"cd {os.getcwd()}", f"export PYTHONPATH={os.getcwd()}:$PYTHONPATH"],
         "worker_extra_args": ["--nthreads", "1"],
-        "scheduler_options": {"dashboard_address": None, "allowed_failures": LIVES},
+        "scheduler_options": {"dashboard_address": None, "allowed_failures": DEATHS},
         "log_directory": "runs/.jobs",
     }
     if "queue" in options:

@@ -98,11 +98,11 @@ def load_images(
         if number is not None and len(images) < number:
             raise ConfigError(f"images {name!r} hold {len(images)} {part} images, not the {number} asked for")
     if contrast is not None:
-        train, test = normalise_contrast(train, contrast), normalise_contrast(test, contrast)
+        train, test = normalize_contrast(train, contrast), normalize_contrast(test, contrast)
     return ImageSet(train, test, name)
 
 
-def normalise_contrast(images: np.ndarray, contrast: float) -> np.ndarray:
+def normalize_contrast(images: np.ndarray, contrast: float) -> np.ndarray:
     """Returns clip(1/2 + contrast · (x − mean x) / std x, 0, 1) for each image x.
 
     Args:

@@ -1,7 +1,7 @@
 """What the units of a leaderboard want to see: most exciting images and gradients of the best and the worst.
 
-`excite` takes the best family whose prediction has a gradient with respect to pixels, a fixed bank of filters or a
-trained core, and writes `exciting.npz`:
+`write_exciting_images` takes the best family whose prediction has a gradient with respect to pixels, a fixed bank of
+filters or a trained core, and writes `exciting.npz`:
 
     units (U,)               the best, then as many of the worst
     images (U, size, size)   most exciting images, of the recording's mean contrast at most
@@ -22,7 +22,6 @@ import pathlib
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -32,7 +31,7 @@ from v1models import cores, interpret, repeats, ridge, scores, trained
 AVERAGED = 24  # images that gradients are averaged over
 
 
-def excite(
+def write_exciting_images(
     config: ConfigDict,
     recording: repeats.Repeats,
     images: np.ndarray,
@@ -99,6 +98,6 @@ def linear(
     maps = np.asarray(jax.jit(features)(images), np.float64)
     middle = np.exp(np.median(np.log(strengths), axis=0))
     fitted = [ridge.weights(maps, responses[:, unit], middle[unit]) for unit in units]
-    weights = jnp.asarray(np.stack([weight for weight, _ in fitted], axis=1), jnp.float32)
-    offsets = jnp.asarray([offset for _, offset in fitted], jnp.float32)
+    weights = np.stack([weight for weight, _ in fitted], axis=1).astype(np.float32)
+    offsets = np.array([offset for _, offset in fitted], np.float32)
     return lambda pictures: features(pictures[..., 0]).reshape(len(pictures), -1) @ weights + offsets

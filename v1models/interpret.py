@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from v1models.gaussians import GaussianBounds
 from v1models.layers.layer import Shape
 
 Predict = Callable[[jax.Array], jax.Array]  # images (n, rows, columns, channels) -> responses (n, N)
@@ -129,14 +128,3 @@ def most_exciting_images(
     images, values = np.asarray(images), np.asarray(values)
     best, chosen = values.argmax(0), np.arange(len(neurons))
     return images[best, chosen], values[best, chosen]
-
-
-def filter_centers(gaussians: np.ndarray, bounds: GaussianBounds) -> np.ndarray:
-    """Centers (F, 2) as (x, y) in pixels of difference-of-Gaussians units, clipped as the model uses them.
-
-    Args:
-        gaussians: (2, 4, F).
-        bounds: their GaussianBounds.
-    """
-    x, y = np.asarray(gaussians)[0, 2:4]
-    return np.stack([np.clip(x, *bounds.center_x), np.clip(y, *bounds.center_y)], axis=1)

@@ -70,7 +70,7 @@ def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
     write_table(units(sums, recording, reliability, config.scores), folder / "units.csv", "groups of images")
     write_table(comparisons(sums, reliability, config.scores, recording.recordings), folder / "comparisons.csv")
     write_table(learning(features, recording, made, reliability, config), folder / "learning.csv")
-    exciting.excite(config, recording, images, sums, reliability, folder)
+    exciting.write_exciting_images(config, recording, images, sums, reliability, folder)
     write_table(board, folder / "leaderboard.csv")
     return board
 

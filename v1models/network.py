@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from runtime.errors import ConfigError
@@ -130,8 +129,3 @@ def initialize(network: Network, key: jax.Array, mean_rates: jax.Array | None = 
     name = f"layer{len(network.spec.layers) - 1}"
     params = {**variables["params"], name: {**variables["params"][name], "bias": jnp.log(jnp.expm1(rates))}}
     return {**variables, "params": params}
-
-
-def parameter_count(variables: Mapping[str, Any]) -> int:
-    """Number of trained parameters."""
-    return int(sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])))

@@ -136,16 +136,6 @@ def over_images(score: Score, sums: Sums, resamples: int = 1000, level: float = 
     return Interval(score(sums), *_percentiles(drawn, level))
 
 
-def over_units(values: np.ndarray, resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Interval:
-    """Returns the mean over units with an interval over units drawn anew; units that are NaN are left out, not zero."""
-    values = np.asarray(values, np.float64)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return Interval(np.nan, np.nan, np.nan)
-    rows = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    return Interval(values.mean(), *_percentiles(values[rows].mean(1), level))
-
-
 def over_both(
     score: Score, sums: Sums, keep: np.ndarray, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Interval:

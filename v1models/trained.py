@@ -95,10 +95,10 @@ def fit_predict(
     data = prepare(family, images, responses)
     mask = np.asarray(data.mask)
     folds = [fold for _ in family.seeds for fold in made]
-    keys = jnp.stack([jax.random.key(seed) for seed in family.seeds for _ in made])
+    keys = jax.vmap(jax.random.key)(np.repeat(family.seeds, len(made)))
     # Every unit starts at its mean response to the images that no fold tests it on, which differ by fold.
     rates = [_rates(responses[np.concatenate([fold.train, fold.validation])]) for fold in folds]
-    members = jax.jit(jax.vmap(trainer.init))(keys, jnp.stack(rates))
+    members = jax.jit(jax.vmap(trainer.init))(keys, np.stack(rates))
     hypers = stack_hypers([default_hyper(spec, family.learning_rate)], len(folds))
     run = side_by_side(trainer.epochs, (0, 0, None, 0))
     predict = side_by_side(trainer.predict, (0, None))
@@ -108,7 +108,7 @@ def fit_predict(
     for epoch in range(0, family.epochs, family.look_every):
         count = min(family.look_every, family.epochs - epoch)
         orders = np.stack([_orders(fold.train, rows, (seed, epoch), count) for seed, fold in enumerate(folds)])
-        members, _ = run(members, hypers, data, jnp.asarray(orders, jnp.int32))
+        members, _ = run(members, hypers, data, orders.astype(np.int32))
         predictions = np.asarray(predict(members, data.images))
         scores = np.array([
             metrics.pearson(each[fold.validation], np.asarray(data.responses)[fold.validation], mask[fold.validation])
@@ -118,7 +118,7 @@ def fit_predict(
         better = scores > best
         best = np.where(better, scores, best)
         epochs[better], found[better] = epoch + count, predictions[better]
-        kept = jax.tree.map(lambda new, old, better=better: _choose(better, new, old), members, kept)
+        kept = _keep_better(better, members, kept)
         report((epoch + count) / family.epochs)
     if not np.isfinite(best).any():
         raise ConfigError("no fold's predictions are finite; lower its learning_rate")
@@ -130,7 +130,7 @@ def prepare(family: ConfigDict, images: np.ndarray, responses: np.ndarray) -> Da
     small = repeats.shrink(images[..., None], family.grid)
     there = np.isfinite(responses)
     arrays = (small / small.std(), np.where(there, responses, 0), there)
-    return Data(*(jnp.asarray(array, jnp.float32) for array in arrays))
+    return Data(*jax.device_put(tuple(np.asarray(array, np.float32) for array in arrays)))
 
 
 def to_arrays(fitted: Fitted) -> dict[str, np.ndarray]:
@@ -142,8 +142,7 @@ def to_arrays(fitted: Fitted) -> dict[str, np.ndarray]:
 
 def from_arrays(arrays: dict[str, np.ndarray]) -> Fitted:
     """Inverse of `to_arrays`."""
-    weights = {name: jnp.asarray(array) for name, array in arrays.items() if "/" in name}
-    trees = unflatten_dict(weights, sep="/")
+    trees = unflatten_dict({name: array for name, array in arrays.items() if "/" in name}, sep="/")
     return Fitted(arrays["predictions"], trees["params"], trees.get("batch_stats", {}), arrays["epochs"])
 
 
@@ -170,7 +169,7 @@ def predictor(family: ConfigDict, fitted: Fitted, units: np.ndarray, scale: floa
 
 
 def _rates(responses):
-    return jnp.asarray(np.nan_to_num(np.nanmean(responses, axis=0)), jnp.float32)
+    return np.nan_to_num(np.nanmean(responses, axis=0)).astype(np.float32)
 
 
 def _orders(train, rows, seed, epochs):
@@ -178,10 +177,15 @@ def _orders(train, rows, seed, epochs):
     return np.stack([random.permutation(train)[:rows] for _ in range(epochs)])
 
 
-def _choose(better, new, old):
-    if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
-        return new
-    return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+@jax.jit
+def _keep_better(better, new, old):
+    """The new members where they are better, else the old; random keys go on."""
+    def choose(new, old):
+        if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
+            return new
+        return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, new, old)
 
 
 def _assemble(found, folds, made, sound):

@@ -115,7 +115,7 @@ def make_trials(
     return Trials(simulate(rng, *plans, channels, walls), ONSET, OFFSET, contrast)
 
 
-def chains_that_turn(rng: np.random.Generator, each: int, spin: float) -> Trials:
+def rotating_chains(rng: np.random.Generator, each: int, spin: float) -> Trials:
     """Pairs of channels that turn into each other, s ← k R s + noise: not reversible, of stationary variance 1.
 
     Args:
@@ -132,8 +132,8 @@ def chains_that_turn(rng: np.random.Generator, each: int, spin: float) -> Trials
     return Trials(signals, 20, TURNING_STEPS, contrast)
 
 
-def speed_of_turning(spin: float) -> float:
-    """Integrated autocorrelation time of `chains_that_turn`: Re (1 + a) / (1 - a) with a = k exp(i spin)."""
+def rotation_autocorrelation_time(spin: float) -> float:
+    """Integrated autocorrelation time of `rotating_chains`: Re (1 + a) / (1 - a) with a = k exp(i spin)."""
     factor = TURNING_KEEP * np.exp(1j * spin)
     return float(np.real((1 + factor) / (1 - factor)))
 

@@ -25,8 +25,8 @@ from analysis.checks.mechanisms import (
     MECHANISMS,
     PRESENT,
     autoregressive_noise,
-    chains_that_turn,
-    speed_of_turning,
+    rotating_chains,
+    rotation_autocorrelation_time,
 )
 from analysis.checks.resampling import trial_counts
 from analysis.checks.speed import THRESHOLD, faster_than_reference
@@ -81,10 +81,11 @@ def speed_rates(recordings: int, trials: int, seed: int = 0) -> list[Rate]:
     """The same for the speed-up, on chains that turn at each of `SPINS` against chains that do not."""
     found = []
     for spin in SPINS:
-        ratio, counts = speed_of_turning(0.0) / speed_of_turning(spin), np.zeros(len(VERDICTS), int)
+        ratio = rotation_autocorrelation_time(0.0) / rotation_autocorrelation_time(spin)
+        counts = np.zeros(len(VERDICTS), int)
         for number in range(recordings):
             rng = np.random.default_rng([seed, number])
-            fast, slow = chains_that_turn(rng, trials, spin), chains_that_turn(rng, trials, 0.0)
+            fast, slow = rotating_chains(rng, trials, spin), rotating_chains(rng, trials, 0.0)
             verdict = faster_than_reference(fast, slow, trial_counts(fast.contrast, seed=number))
             counts[VERDICTS.index(verdict.verdict)] += 1
         truth = PRESENT if ratio > THRESHOLD else ABSENT

@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.measures import statistics
 from recordings.names import DURING, OUTSIDE
-from recordings.period_statistics import PeriodStatistics, summarise
+from recordings.period_statistics import PeriodStatistics, summarize
 from recordings.periods import Periods
 
 
@@ -85,7 +85,7 @@ def find_active_neurons(
     """
     periods = periods or Periods()
     periods.check(len(traces))
-    found = {name: summarise(traces, parts, dtype=np.float64) for name, parts in periods.segments().items()}
+    found = {name: summarize(traces, parts, dtype=np.float64) for name, parts in periods.segments().items()}
     return test(found[DURING], found[OUTSIDE], level)
 
 

@@ -37,7 +37,7 @@ def unit_spectra(traces) -> np.ndarray:
     return np.fft.rfft(traces / np.where(norm > 0, norm, 1), axis=-1)
 
 
-def randomise_phases(spectra, rng: np.random.Generator) -> np.ndarray:
+def randomize_phases(spectra, rng: np.random.Generator) -> np.ndarray:
     """Return spectra with the same magnitudes and independent uniform phases; the mean and Nyquist bins stay real."""
     return np.abs(spectra) * np.exp(2j * np.pi * rng.random(spectra.shape))
 
@@ -72,7 +72,7 @@ def shuffle_repeats(spectra, rng: np.random.Generator) -> np.ndarray:
     return np.take_along_axis(spectra, order[..., None], axis=0)
 
 
-SURROGATES = {"shuffle": shuffle_repeats, "phase": randomise_phases}
+SURROGATES = {"shuffle": shuffle_repeats, "phase": randomize_phases}
 
 
 def synchrony_test(

@@ -102,7 +102,7 @@ def _small(results: Results, missing: Mapping[str, str]) -> str:
         f"{_count(experiments, 'experiment')} at level '{first.get('level', '?')}'. Milliseconds and hertz rest on the "
         f"time scale '{scale.origin}' ({short(scale.ms_per_step, 4)} ms a step), a convention and not a measurement. "
     )
-    text += f"{results.said.note} " if results.said.note else ""
+    text += f"{results.wording.note} " if results.wording.note else ""
     return text + (f"{_count(missing, 'part')} of the analysis could not be made; see below." if missing else "")
 
 

@@ -38,7 +38,7 @@ def new_figure(width: float = WIDTH, height: float = 3.4, constrained: bool = Tr
     return figure
 
 
-def dress(axis: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
+def style_axes(axis: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
     """Give axes their labels and the common look; returns them."""
     axis.set_xlabel(xlabel, fontsize=TEXT)
     axis.set_ylabel(ylabel, fontsize=TEXT)

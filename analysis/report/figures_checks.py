@@ -13,7 +13,7 @@ from analysis.checks.quenching import ratios_of_contrasts
 from analysis.checks.trials import Trials, before, residuals, summed, sustained
 from analysis.checks.verdict import Verdict
 from analysis.checks.whittle import band_of, fit_resonance, periodograms, spectrum
-from analysis.report.figures import GREY, INK, contrast_colours, dress, legend, new_figure, note
+from analysis.report.figures import GREY, INK, contrast_colours, legend, new_figure, note, style_axes
 
 
 def draw_trials(trials: Trials, verdicts: Sequence[Verdict]) -> Figure:
@@ -44,7 +44,7 @@ def _responses(axis: Axes, trials: Trials) -> None:
         mean = traces[trials.contrast == level].mean(axis=0)[first : trials.offset]
         axis.plot(time, mean, color=colour, lw=1, label=f"{level:g}")
     axis.axvline(0, color=GREY, lw=0.8)
-    dress(axis, "time from onset (ms)", "summed signal", "Mean response")
+    style_axes(axis, "time from onset (ms)", "summed signal", "Mean response")
     legend(axis, "contrast")
 
 
@@ -61,11 +61,11 @@ def _spectra(axis: Axes, trials: Trials) -> None:
         widest = max(widest, shown[-1])
     axis.set_yscale("log")
     axis.set_xlim(0, widest)
-    dress(axis, "frequency (Hz)", "power", "Spectra (thin) and fitted resonance")
+    style_axes(axis, "frequency (Hz)", "power", "Spectra (thin) and fitted resonance")
 
 
 def _against_contrast(axis: Axes, details: dict, key: str, label: str, title: str, line: float | None = None) -> None:
-    dress(axis, "contrast", label, title)
+    style_axes(axis, "contrast", label, title)
     if key not in details:
         note(axis, "not tested")
         return
@@ -86,11 +86,11 @@ def _variances(axis: Axes, trials: Trials) -> None:
     axis.plot(trials.levels, ratios_of_contrasts(trials), "o-", ms=3.5, lw=1, color=INK)
     axis.axhline(1.0, color=GREY, lw=0.8)
     axis.set_ylim(bottom=0)
-    dress(axis, "contrast", "during / before", "Variance across trials, mean over channels")
+    style_axes(axis, "contrast", "during / before", "Variance across trials, mean over channels")
 
 
 def _phases(axis: Axes, trials: Trials) -> None:
-    dress(axis, "contrast", "inhibition after excitation (ms)", "Phase (no verdict)")
+    style_axes(axis, "contrast", "inhibition after excitation (ms)", "Phase (no verdict)")
     if trials.momentum is None:
         note(axis, "no momentum was recorded")
         return

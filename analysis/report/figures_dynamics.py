@@ -19,7 +19,6 @@ from analysis.report.figures import (
     TEXT,
     VERMILION,
     contrast_colours,
-    dress,
     grid_legend,
     legend,
     mark_stimulus,
@@ -28,6 +27,7 @@ from analysis.report.figures import (
     outer_labels,
     panels,
     shown_channels,
+    style_axes,
 )
 from analysis.report.figures_responses import MODES
 from recordings.periods import Periods, TimeScale
@@ -52,7 +52,7 @@ def transients(contrasts, on_step, on, off_step, off, scale: TimeScale) -> Figur
         parts = ((on_step, on, "onset", (0, np.inf)), (off_step, off, "offset", (-np.inf, 0)))
         for axis, (steps, values, change, shaded) in zip(axes[mode], parts, strict=True):
             ms = scale.to_ms(np.asarray(steps))
-            dress(axis, scale.label(f"time since {change}", "ms") if mode == modes - 1 else "", "")
+            style_axes(axis, scale.label(f"time since {change}", "ms") if mode == modes - 1 else "", "")
             axis.set_xlim(ms[0], ms[-1])
             axis.axvspan(max(shaded[0], ms[0]), min(shaded[1], ms[-1]), color=PALE, lw=0, zorder=-10)
             axis.axhline(0, color=GREY, lw=0.7)
@@ -77,7 +77,7 @@ def state_traces(steps, contrasts, traces, angle, periods: Periods, scale: TimeS
     matched = np.flatnonzero(np.isfinite(traces).any(axis=(1, 2)))
     if not matched.size:
         figure = new_figure(6, 2)
-        note(dress(figure.subplots()), "no channel prefers a shown angle")
+        note(style_axes(figure.subplots()), "no channel prefers a shown angle")
         return figure
     channels = matched[shown_channels(matched.size)]
     figure, axes, _ = panels(channels.size, ratio=0.75, most=6, left=0.75)
@@ -144,7 +144,7 @@ def state_momentum(arrays: Mapping[str, np.ndarray], scale: TimeScale, most: int
     ms = scale.to_ms(np.arange(length) - length)
     for row, channel in zip(axes, channels, strict=True):
         for axis, period in zip(row, ("during", "before"), strict=False):
-            dress(axis)
+            style_axes(axis)
             for name, sign, colour, label in (("state", 1, BLUE, "state"), ("momentum", -1, VERMILION, "−momentum")):
                 values = sign * np.asarray(arrays[f"{name}_{period}"][channel], float)[-length:]
                 spread = np.std(values)
@@ -152,7 +152,7 @@ def state_momentum(arrays: Mapping[str, np.ndarray], scale: TimeScale, most: int
             axis.set_xlim(ms[0], ms[-1])
             axis.set_ylim(-4, 5.5)  # room for the legend
         row[0].set_ylabel(f"channel {channel}\nstandard deviations", fontsize=SMALL)
-        own, both = dress(row[2]), dress(row[3])
+        own, both = style_axes(row[2]), style_axes(row[3])
         lags = scale.to_ms(arrays["autocorrelogram_lags"])
         own.plot(lags, arrays["autocorrelogram_before"][channel], color=GREY, lw=0.9, label="before")
         own.plot(lags, arrays["autocorrelogram_during"][channel], color=BLUE, lw=0.9, label="during")
@@ -199,12 +199,12 @@ def lag_correlograms(lags, correlogram, scale: TimeScale) -> Figure:
     reach = np.nanmax(np.abs(values), initial=0) or 1.0
     extent = (ms[0] - half, ms[-1] + half, len(values) - 0.5, -0.5)
     drawn = image.imshow(values, aspect="auto", extent=extent, cmap="RdBu_r", vmin=-reach, vmax=reach, rasterized=True)
-    dress(image, scale.label("−momentum behind state", "ms"), "channel")
+    style_axes(image, scale.label("−momentum behind state", "ms"), "channel")
     image.yaxis.get_major_locator().set_params(integer=True)
     bar = figure.colorbar(drawn, ax=image, pad=0.01)
     bar.set_label("correlation", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
-    dress(mean, scale.label("−momentum behind state", "ms"), "correlation, mean over channels")
+    style_axes(mean, scale.label("−momentum behind state", "ms"), "correlation, mean over channels")
     _correlogram(mean, np.asarray(lags), np.nanmean(correlogram, axis=0), scale)
     return figure
 
@@ -223,12 +223,12 @@ def lag_histogram(lag_steps, scale: TimeScale) -> Figure:
     low, high = np.quantile(finite, [0.005, 0.995]) if finite.size else (0, 1)
     low, high = min(low, 0) - 1, max(high, 0) + 1
     bins = np.linspace(low, high, 61)
-    dress(axis, scale.label("−momentum behind state", "ms"), "neurons × stimuli")
+    style_axes(axis, scale.label("−momentum behind state", "ms"), "neurons × stimuli")
     axis.hist(np.clip(finite, low, high), bins=bins, color=BLUE, alpha=0.85)
     axis.axvline(0, color=INK, lw=0.8)
     axis.set_xlim(low, high)
     per_channel = np.nanmean(ms, axis=0)
-    dress(means, scale.label("−momentum behind state", "ms"), "channels")
+    style_axes(means, scale.label("−momentum behind state", "ms"), "channels")
     means.hist(per_channel, bins=np.linspace(low, high, 31), color=ORANGE, alpha=0.85)
     means.yaxis.get_major_locator().set_params(integer=True)
     means.axvline(0, color=INK, lw=0.8)
@@ -258,7 +258,7 @@ def diagnostics(report: Mapping[str, Any]) -> Figure:
     names = [name.replace("_", " ") for name in mixing]
 
     def bars(axis, key: str, label: str) -> None:
-        dress(axis, label)
+        style_axes(axis, label)
         values = np.array([_number(row.get(key)) for row in mixing.values()])
         axis.barh(np.arange(len(names)), np.nan_to_num(values), color=BLUE, height=0.6)
         axis.set_yticks(np.arange(len(names)), names)
@@ -280,7 +280,7 @@ def diagnostics(report: Mapping[str, Any]) -> Figure:
     bars(time, "autocorrelation_time", "autocorrelation time (steps)")
 
     heat = report.get("temperature") or {}
-    dress(temperature, "layer", "temperature")
+    style_axes(temperature, "layer", "temperature")
     for key, label, mark, colour in (
         ("of_noise", "noise against friction", "s", BLUE),
         ("of_momentum", "mean squared momentum", "o", ORANGE),
@@ -293,13 +293,13 @@ def diagnostics(report: Mapping[str, Any]) -> Figure:
     temperature.set_ylim(0, None)
     legend(temperature)
 
-    dress(energy, "stretch of the run", "energy per pixel")
+    style_axes(energy, "stretch of the run", "energy per pixel")
     stretches = (report.get("stability") or {}).get("energy_per_pixel") or []
     heights = [_number(value) for value in stretches]
     energy.plot(np.arange(1, len(heights) + 1), heights, "o-", color=BLUE, ms=3.5, lw=1)
     energy.xaxis.get_major_locator().set_params(integer=True)
 
-    dress(gap, "energy per pixel")
+    style_axes(gap, "energy per pixel")
     impostors = report.get("energy_gap") or {}
     rows = [("held-out images", next(iter(impostors.values()))["energy"], None)] if impostors else []
     rows += [(name, row["impostor_energy"], row["auroc"]) for name, row in impostors.items()]

@@ -18,7 +18,6 @@ from analysis.report.figures import (
     VERMILION,
     contrast_colours,
     cycles_axis,
-    dress,
     grid_legend,
     legend,
     new_figure,
@@ -26,6 +25,7 @@ from analysis.report.figures import (
     outer_labels,
     panels,
     shown_channels,
+    style_axes,
     with_interval,
 )
 from recordings.periods import Periods, TimeScale
@@ -132,7 +132,7 @@ def preference_circle(preferred, amplitude, is_orientation) -> Figure:
         legend(axis, loc="lower center", bbox_to_anchor=(0.5, -0.12), ncols=2)
     else:
         note(axis, "no channel is tuned")
-    dress(spread, "preferred orientation (degrees)", "channels")
+    style_axes(spread, "preferred orientation (degrees)", "channels")
     spread.hist(
         [np.degrees(preferred[tuned[is_orientation[tuned] == kind]]) % 180 for kind in (True, False)],
         bins=np.arange(0, 181, 15), stacked=True, color=[BLUE, ORANGE], rwidth=0.9,
@@ -166,7 +166,7 @@ def spectrograms(contrasts, frequency, step, spectrogram, neurons, periods: Peri
         top = float(np.quantile(finite, 0.995)) if finite.size else 1.0
         for column in range(columns):
             axis, values = axes[mode, column], spectrogram[mode, column]
-            dress(axis, title=f"contrast {contrasts[column]:.2g}" if mode == 0 else "")
+            style_axes(axis, title=f"contrast {contrasts[column]:.2g}" if mode == 0 else "")
             if neurons[mode, column] == 0 or not np.isfinite(values).any():
                 axis.set(xlim=extent[:2], ylim=(0, highest))
                 note(axis, "no matched neuron")
@@ -217,7 +217,7 @@ def power_spectra(contrasts, frequency, power, blank_power, neurons, scale: Time
     hertz = np.asarray(frequency)[keep] * scale.sampling_rate
     top = highest_frequency(hertz, np.maximum(power, blank_power)[..., keep] * hertz)
     for mode, axis in enumerate(axes):
-        dress(axis, scale.label("frequency", "Hz"), "power density × frequency (state²)")
+        style_axes(axis, scale.label("frequency", "Hz"), "power density × frequency (state²)")
         axis.set_title(MODES[mode], fontsize=TEXT, pad=6)
         for row, colour in enumerate(contrast_colours(len(contrasts))):
             if not neurons[mode, row]:
@@ -246,7 +246,7 @@ def against_contrast(contrast, values, ylabel: str, blank: str = "") -> Figure:
         blank: what a NaN means, for the title; values that are not finite are counted there.
     """
     figure = new_figure(6.6, 3.6)
-    axis = dress(figure.subplots(), "contrast", ylabel)
+    axis = style_axes(figure.subplots(), "contrast", ylabel)
     contrast, values = np.asarray(contrast, float), np.asarray(values, float)
     levels = np.unique(contrast)
     keep = np.isfinite(values)
@@ -287,7 +287,7 @@ def frequency_power(contrasts, means, count, during, outside, scale: TimeScale) 
     """
     figure = new_figure(height=3.4)
     axis, spread = figure.subplots(1, 2)
-    dress(axis, "contrast", "Σ frequency × power (state² cycles / step)")
+    style_axes(axis, "contrast", "Σ frequency × power (state² cycles / step)")
     axis.plot(contrasts, means, "o-", color=BLUE, lw=1.4, ms=4)
     for x, y, n in zip(contrasts, means, count, strict=True):
         if np.isfinite(y):
@@ -295,7 +295,7 @@ def frequency_power(contrasts, means, count, during, outside, scale: TimeScale) 
     axis.margins(x=0.12, y=0.15)
     if not np.isfinite(means).any():
         note(axis, "no active neuron is matched to its stimulus")
-    dress(spread, scale.label("frequency of the oscillation", "Hz"), "neurons × stimuli")
+    style_axes(spread, scale.label("frequency of the oscillation", "Hz"), "neurons × stimuli")
     rate = scale.sampling_rate
     highest = np.nanmax(np.concatenate([during, outside]), initial=0) * rate
     bins = np.linspace(0, min(rate / 2, max(60.0, 1.1 * highest)), 41)

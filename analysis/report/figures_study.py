@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.checks.networks import UNITS
-from analysis.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, WIDTH, dress, new_figure
+from analysis.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, WIDTH, new_figure, style_axes
 from runtime.files import write_figure
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
@@ -32,7 +32,7 @@ def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.
     figure = new_figure(WIDTH, 5.6)
     axes = np.atleast_1d(figure.subplots(2, columns)).ravel()
     for axis, (key, title) in zip(axes, shown.items(), strict=False):
-        dress(axis, "", "", title)
+        style_axes(axis, "", "", title)
         for each in networks:
             place, colour, mark = _look(each, factors, known)
             axis.plot(place, each.numbers[key], MARKS[mark % len(MARKS)], color=COLOURS[colour % len(COLOURS)], ms=4.5,

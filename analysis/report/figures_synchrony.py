@@ -20,13 +20,13 @@ from analysis.report.figures import (
     SMALL,
     TEXT,
     VERMILION,
-    dress,
     grid_legend,
     legend,
     new_figure,
     note,
     outer_labels,
     panels,
+    style_axes,
     with_interval,
 )
 from recordings.periods import TimeScale
@@ -48,13 +48,13 @@ def neighbour_correlograms(distance, lags, mean, low, high, scale: TimeScale, un
     present = np.flatnonzero(np.isfinite(mean).any(axis=1))
     if not present.size:
         figure = new_figure(6, 2)
-        note(dress(figure.subplots()), "no two channels were recorded")
+        note(style_axes(figure.subplots()), "no two channels were recorded")
         return figure
     figure = new_figure(height=2.7)
     axes = figure.subplots(1, present.size, squeeze=False, sharey=True)[0]
     ms = scale.to_ms(np.asarray(lags))
     for axis, row in zip(axes, present, strict=True):
-        dress(axis, title=f"{int(distance[row])} apart")
+        style_axes(axis, title=f"{int(distance[row])} apart")
         axis.axhline(0, color=GREY, lw=0.6)
         axis.axvline(0, color=GREY, lw=0.6)
         axis.fill_between(ms, low[row], high[row], color=BLUE, alpha=0.3, lw=0)
@@ -86,7 +86,7 @@ def amplitude_against(
     for kind, (axis, name, colour) in enumerate(zip(axes, names, (BLUE, VERMILION), strict=True)):
         rows = np.flatnonzero((kinds == (kind == 0)) & np.isfinite(x) & np.isfinite(y))
         drawn = draw.choice(rows, min(rows.size, MOST_POINTS), replace=False)
-        dress(axis, xlabel, f"amplitude ({unit})" if kind == 0 else "")
+        style_axes(axis, xlabel, f"amplitude ({unit})" if kind == 0 else "")
         axis.set_title(f"{name} (n = {rows.size})", fontsize=TEXT)
         alpha = float(np.clip(200 / max(drawn.size, 1), 0.2, 0.7))
         axis.plot(x[drawn], y[drawn], "o", color=colour, ms=3, alpha=alpha, mew=0, rasterized=True)
@@ -123,14 +123,14 @@ def surrogate_histogram(excess, null_excess, p_value: float, kind: str) -> Figur
     figure = new_figure(height=3.1)
     axis, pairs = figure.subplots(1, 2)
     observed = float(np.nanmean(excess)) if np.size(excess) else np.nan
-    dress(axis, "mean excess of amplitude over surrogates (correlation)", "surrogates")
+    style_axes(axis, "mean excess of amplitude over surrogates (correlation)", "surrogates")
     axis.hist(null_excess, bins=25, color=GREY, alpha=0.8, label=f"{np.size(null_excess)} surrogates ({kind})")
     if np.isfinite(observed):
         axis.axvline(observed, color=VERMILION, lw=2, label=f"observed, p = {p_value:.3g}")
     axis.set_ylim(0, 1.35 * axis.get_ylim()[1])
     axis.margins(x=0.1)
     legend(axis, loc="upper left", ncols=2)
-    dress(pairs, "excess of a pair (correlation)", "pairs")
+    style_axes(pairs, "excess of a pair (correlation)", "pairs")
     finite = np.asarray(excess)[np.isfinite(excess)]
     if finite.size:
         pairs.hist(finite, bins=int(np.clip(finite.size // 3, 5, 40)), color=BLUE, alpha=0.85)
@@ -150,7 +150,7 @@ def pair_matrix(amplitude, q_value, labels: tuple[str, str] = ("channel", "chann
         level: largest q with a dot.
     """
     figure = new_figure(6.0, 4.8)
-    axis = dress(figure.subplots(), *labels)
+    axis = style_axes(figure.subplots(), *labels)
     q_value = np.asarray(q_value, float)
     values = np.where(np.isfinite(q_value), np.asarray(amplitude, float), np.nan)
     if not np.isfinite(values).any():
@@ -190,7 +190,7 @@ def example_fits(
     """
     if not len(curves):
         figure = new_figure(6, 2)
-        note(dress(figure.subplots()), "no correlogram was fitted")
+        note(style_axes(figure.subplots()), "no correlogram was fitted")
         return figure
     figure, axes, _ = panels(len(curves), ratio=0.7, most=4, left=0.8)
     ms = scale.to_ms(np.asarray(lags))
@@ -225,7 +225,7 @@ def verdicts(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
     for axis in axes[len(rows) :]:
         axis.set_axis_off()
     for axis, row in zip(axes, rows, strict=False):
-        dress(axis, row["unit"], "", row["name"])
+        style_axes(axis, row["unit"], "", row["name"])
         entries = (
             {"field": row} | (row.get("controls") or {}) | ({"known system": row["known"]} if row.get("known") else {})
         )

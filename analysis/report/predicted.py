@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.checks.overshoot import NO_RESPONSE
-from analysis.report.figures import BLUE, INK, dress, legend, new_figure, note
+from analysis.report.figures import BLUE, INK, legend, new_figure, note, style_axes
 from recordings.periods import TimeScale
 
 CHECKS = ("resonance_rises", "overshoot_grows", "variability_quenched")  # of the comparisons, in their order
@@ -82,7 +82,7 @@ def draw(comparisons: Sequence[Comparison]) -> Figure:
     """Draw every quantity against contrast: predicted as a line, measured as points with their intervals."""
     figure = new_figure(height=2.9)
     for axis, each in zip(figure.subplots(1, len(comparisons)), comparisons, strict=True):
-        dress(axis, "contrast", each.unit, each.name)
+        style_axes(axis, "contrast", each.unit, each.name)
         if each.predicted is None and each.measured is None:
             note(axis, "neither predicted\nnor measured")
             continue

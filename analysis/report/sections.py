@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.formulas import Said
+from analysis.formulas import Wording
 from analysis.measures import lag
 from analysis.pages import short
 from analysis.report import (
@@ -54,9 +54,9 @@ class Results(NamedTuple):
         return Periods(*self.about.get("periods", Periods()))
 
     @property
-    def said(self) -> Said:
+    def wording(self) -> Wording:
         """What the formulas that were used say of their numbers."""
-        return Said(**self.about["said"])
+        return Wording(**self.about.get("wording", self.about.get("said")))  # as earlier versions called it
 
     def arrays(self, step: str) -> Arrays:
         """Arrays of a step; raises Missing with the reason where there are none."""
@@ -126,7 +126,7 @@ def show_activity(results: Results, arrays: Arrays, step: str) -> Iterator[Pictu
     effect = np.abs(arrays["effect_size"])
     numbers.append(f"median |effect size| {short(np.nanmedian(effect), 2)}, largest {short(np.nanmax(effect), 2)}")
     level = results.about.get("level", 0.05)
-    test = results.said.activity_test.format(level=level)
+    test = results.wording.activity_test.format(level=level)
     chosen = [labels[row] for row in rows]
     maps = figures_maps.activity_maps(difference[rows], active[rows], np.asarray(arrays["limits"])[rows], chosen)
     yield picture(f"maps_{name}", maps, *numbers, text="maps", test=test)
@@ -213,7 +213,7 @@ def show_lag(results: Results, arrays: Arrays, step: str) -> Iterator[Picture]:
     yield picture("state_momentum", figures_dynamics.state_momentum(arrays, scale), **words)
     drawn = figures_dynamics.lag_correlograms(arrays["correlogram_lags"], arrays["correlogram"], scale)
     yield picture("lag_correlograms", drawn)
-    steps = np.asarray(arrays["lag_steps"], float) * results.said.lag_sign
+    steps = np.asarray(arrays["lag_steps"], float) * results.wording.lag_sign
     number = f"mean lag {short(scale.to_ms(steps.mean()))} ms"
     if steps.shape[1] > 1:
         interval = lag.lag_interval(scale.to_ms(steps.T), 0.95)
@@ -232,7 +232,7 @@ def show_overlapping(results: Results, arrays: Arrays, step: str) -> Iterator[Pi
     yield _show_amplitude(results, view, "overlapping_angle", view["aligned"], names, label)
     if np.size(arrays.get("neighbour_mean", ())):
         parts = (arrays[f"neighbour_{key}"] for key in ("distance", "lags", "mean", "low", "high"))
-        drawn = figures_synchrony.neighbour_correlograms(*parts, results.scale, results.said.correlogram_unit)
+        drawn = figures_synchrony.neighbour_correlograms(*parts, results.scale, results.wording.correlogram_unit)
         yield picture("overlapping_neighbours", drawn)
     yield from _show_pairs(results, arrays, "overlapping", ("channel", "channel"))
 
@@ -264,7 +264,7 @@ def _show_pairs(results: Results, arrays: Arrays, stem: str, labels: tuple[str, 
         parts = (arrays[key] for key in ("lags", *(f"example_{part}" for part in ("curve", "fit", "a", "b", "during"))))
         yield picture(
             f"{stem}_examples",
-            figures_synchrony.example_fits(*parts, results.scale, results.said.correlogram_unit),
+            figures_synchrony.example_fits(*parts, results.scale, results.wording.correlogram_unit),
             text="examples",
         )
 
@@ -272,7 +272,7 @@ def _show_pairs(results: Results, arrays: Arrays, stem: str, labels: tuple[str, 
 def _show_amplitude(results: Results, arrays: Arrays, name: str, kinds, names: tuple[str, str], label: str) -> Picture:
     if not np.isfinite(arrays["y"]).any():
         return absent(name, "no channel of a pair prefers a stimulus that was shown")
-    drawn = figures_synchrony.amplitude_against(arrays, kinds, names, label, results.said.correlogram_unit)
+    drawn = figures_synchrony.amplitude_against(arrays, kinds, names, label, results.wording.correlogram_unit)
     slopes = (np.asarray(arrays[f"slope_{kind}"], float)[0] for kind in (0, 1))
     unit = "degree" if "degrees" in label else "pixel"
     lines = (f"{kind}: slope {short(slope)} per {unit}" for kind, slope in zip(names, slopes, strict=True))

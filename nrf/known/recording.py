@@ -171,8 +171,8 @@ def write_predictions(config: ConfigDict, model: gsm.Mixture, workdir: str | pat
     dark = (np.zeros((1, gsm.UNITS), np.float32),)
     table = predictions.predict(
         gsm.make_gradient_fn(gsm.make_energy(model, known.scale), jax.device_put(screen)),
-        predictions.Rest(mean, mean, mean),
-        predictions.Rest(dark, dark, dark),
+        predictions.MeanStates(mean, mean, mean),
+        predictions.MeanStates(dark, dark, dark),
         shown,
         make_geometry((gsm.UNITS,), known.step_size, known.friction, 1.0),
         {f"layer_{LAYER}/site": predictions.Signal(0, np.ones(gsm.UNITS, np.float32))},

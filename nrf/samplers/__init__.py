@@ -6,7 +6,7 @@
     sghmc             adaptive SGHMC with matched noise                    exp(-E/T) after burn-in, off by O(ε²)
     sghmc_thesis      adaptive SGHMC as published, clamped noise, states   far colder than exp(-E): `sghmc_published`
     sgd, momentum, nesterov, adam                                          none: they go downhill
-    hmc, mala, nuts   BlackJAX's own, one chain per image: the referee     exp(-E/T), exact
+    hmc, mala, nuts   BlackJAX's own, with rejections, a chain an image    exp(-E/T), exact
 
 All but hmc and nuts evaluate the gradient once a step.
 
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from blackjax.base import SamplingAlgorithm
 
-from nrf.samplers import adaptation, descent, langevin, referee, sghmc, sghmc_published, underdamped
+from nrf.samplers import adaptation, descent, langevin, metropolis, sghmc, sghmc_published, underdamped
 from nrf.samplers.base import GradientFn, Position, Sampler, SamplerInfo, gradient_from_energy, move, no_temperature
 from nrf.samplers.options import check_names, is_per_layer, nearest
 
@@ -65,8 +65,8 @@ def _descent(options: type) -> _Parts:
     return _Parts(options, descent.build_init, descent.build_kernel)
 
 
-def _referee(options: type) -> _Parts:
-    return _Parts(options, _fixed(referee.init), referee.build_kernel, place=referee.place)
+def _metropolis(options: type) -> _Parts:
+    return _Parts(options, _fixed(metropolis.init), metropolis.build_kernel, place=metropolis.place)
 
 
 # fmt: off
@@ -87,9 +87,9 @@ SAMPLERS: dict[str, _Parts] = {
     "momentum": _descent(descent.MomentumOptions),
     "nesterov": _descent(descent.NesterovOptions),
     "adam": _descent(descent.AdamOptions),
-    "hmc": _referee(referee.HmcOptions),
-    "mala": _referee(referee.MalaOptions),
-    "nuts": _referee(referee.NutsOptions),
+    "hmc": _metropolis(metropolis.HmcOptions),
+    "mala": _metropolis(metropolis.MalaOptions),
+    "nuts": _metropolis(metropolis.NutsOptions),
 }
 # fmt: on
 

@@ -25,7 +25,7 @@ A kick does not know when in the step the bounce comes, and the mismatch heats. 
     friction 1         1.01    1.04    2.4
 
 So at low temperatures saturated units stay further from their walls than they should, unless h is small.  The
-samplers of `referee` have no such error.
+samplers of `metropolis` have no such error.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class GreyLevels(NamedTuple):
         return (log_density + volume) / size - np.log(GREY_LEVELS)
 
 
-class Explored(NamedTuple):
+class ChainMoments(NamedTuple):
     """Chains after a run, with their moments over its second part."""
 
     position: Position  # layers (B, ...)
@@ -141,8 +141,10 @@ def clamped_target(model, temperature: float) -> ais.Target:
     return target
 
 
-def make_explorer(config: ConfigDict, trained: Trained, clamped: bool, chunk: int = 100) -> Callable[..., Explored]:
-    """Build explore(key, images, settle, steps, progress) -> Explored: chains of the model's own sampler.
+def make_moment_sampler(
+    config: ConfigDict, trained: Trained, clamped: bool, chunk: int = 100
+) -> Callable[..., ChainMoments]:
+    """Build explore(key, images, settle, steps, progress) -> ChainMoments: chains of the model's own sampler.
 
     images: (B, H, W, C) states of the image layer, from which the chains start as the positive phase of training does;
     where it is clamped, the image is not among the layers returned.
@@ -174,7 +176,7 @@ def make_explorer(config: ConfigDict, trained: Trained, clamped: bool, chunk: in
         (state, sums), _ = jax.lax.scan(one, (state, sums), jnp.arange(chunk))
         return state, sums
 
-    def explore(key, images, settle: int, steps: int, progress: Callable[[int, str], None]) -> Explored:
+    def explore(key, images, settle: int, steps: int, progress: Callable[[int, str], None]) -> ChainMoments:
         start_key, key = jax.random.split(key)
         state = begin(start_key, trained.weights, images)
         sums = (tuple(np.zeros(s.shape, np.float32) for s in state.position),) * 2
@@ -185,12 +187,12 @@ def make_explorer(config: ConfigDict, trained: Trained, clamped: bool, chunk: in
             jax.block_until_ready(sums)
             progress(min(begun + chunk, settle + steps), "sampling")
         mean, square = (tuple(np.asarray(s) / steps for s in part) for part in sums)
-        return Explored(tuple(state.position), mean, square)
+        return ChainMoments(tuple(state.position), mean, square)
 
     return explore
 
 
-def base_of(explored: Explored, chains: int, bounds, temperature: float) -> ais.Base:
+def base_of(explored: ChainMoments, chains: int, bounds, temperature: float) -> ais.Base:
     """Base with the mean of every group of `chains` neighbours, and the variance over them and time.
 
     The variance is pooled over the groups: few chains tell it badly.
@@ -220,7 +222,7 @@ def bound_log_partition(config: ConfigDict, trained: Trained, images: np.ndarray
     score, model, temperature = config.score, trained.model, read_temperature(config)
     keys = jax.random.split(jax.random.key(config.seed), 5)
     rows = np.arange(score.chains) % len(images)
-    explore = make_explorer(config, trained, clamped=False)
+    explore = make_moment_sampler(config, trained, clamped=False)
     half = score.equilibrate // 2
     explored = explore(keys[0], np.asarray(images[rows], np.float32), half, score.equilibrate - half, progress)
     base = base_of(explored, score.chains, model.bounds, temperature)
@@ -263,7 +265,7 @@ def make_image_bounds(config: ConfigDict, trained: Trained) -> Callable[..., dic
     """
     score, model, temperature = config.score, trained.model, read_temperature(config)
     bounds, chains = model.bounds[1:], score.image_chains
-    explore = make_explorer(config, trained, clamped=True, chunk=50)
+    explore = make_moment_sampler(config, trained, clamped=True, chunk=50)
     annealer = ais.Annealer(clamped_target(model, temperature), bounds, score.leapfrog)
     unit_scale, schedules = local_scales(model, temperature)[1:], {}
 

@@ -289,7 +289,7 @@ def fabricate(
     experiments = {name: recorded | {"experiment": name} for name in (*names, "contrast_and_angle@langevin")}
     about = {
         "layer": LAYER, "channels": channels, "size": [size, size], "periods": list(PERIODS),
-        "said": TODAY.said._asdict(), "level": 0.05, "experiments": experiments, "fingerprint": "0",
+        "wording": TODAY.wording._asdict(), "level": 0.05, "experiments": experiments, "fingerprint": "0",
     }  # fmt: skip
     store = Store(run / "analysis" / f"layer{LAYER}", about)
     preferred = np.arange(channels) * np.pi / channels

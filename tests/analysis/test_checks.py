@@ -161,8 +161,8 @@ def test_momentum_is_moved_onto_the_step():
 def test_speed_is_right_for_chains_that_are_not_reversible():
     rng = np.random.default_rng(5)
     # A rule that stops at the first negative pair of autocorrelations errs where chains turn.
-    slow, fast = mechanisms.chains_that_turn(rng, 100, 0.0), mechanisms.chains_that_turn(rng, 100, 0.25)
-    wanted = [mechanisms.speed_of_turning(spin) for spin in (0.0, 0.25)]
+    slow, fast = mechanisms.rotating_chains(rng, 100, 0.0), mechanisms.rotating_chains(rng, 100, 0.25)
+    wanted = [mechanisms.rotation_autocorrelation_time(spin) for spin in (0.0, 0.25)]
     for trials, time in zip((slow, fast), wanted, strict=True):
         found = np.exp(speed.autocorrelation_times(trials, np.ones((1, 200)), trials.levels)[0].mean())
         assert found == pytest.approx(time, rel=0.15)

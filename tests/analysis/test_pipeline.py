@@ -165,8 +165,8 @@ def test_the_originals_formulas_are_chosen_at_one_door(tmp_path):
     made = generated(2, {"just_angle_few_angles": {"angles": 2, "repeats": 2}})
     names = ("contrast_and_angle", "just_angle", "just_angle_few_angles")
     folder = run(tmp_path, {name: made[name] for name in names}, OPTIONS._replace(compat=True))
-    found, said = read_all(folder), json.loads((folder / "about.json").read_text())["said"]
-    assert said["correlogram_unit"] == "raw sum" and "defects included" in said["note"]
+    found, wording = read_all(folder), json.loads((folder / "about.json").read_text())["wording"]
+    assert wording["correlogram_unit"] == "raw sum" and "defects included" in wording["note"]
     tested = found["activity_just_angle"]
     np.testing.assert_array_equal(tested["q_value"], tested["p_value"])
     assert np.abs(found["synchrony_overlapping"]["example_curve"]).max() > 1  # not correlation coefficients

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from analysis.measures import statistics
-from recordings.period_statistics import summarise
+from recordings.period_statistics import summarize
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_holm_steps_down():
 @pytest.mark.parametrize("count", [12, 100, 1001, 1600])
 def test_shapiro_wilk_equals_scipy(rng, count):
     x = np.stack([rng.normal(size=count), rng.exponential(size=count), rng.uniform(size=count)], axis=1)
-    whole = summarise(x, (slice(0, count),), dtype=np.float64)
+    whole = summarize(x, (slice(0, count),), dtype=np.float64)
     w, p = statistics.shapiro_wilk(whole.normality_spread, whole.variance, count)
     for column in range(3):
         theirs = stats.shapiro(x[:, column])

@@ -171,7 +171,7 @@ def test_neighbour_intervals_leave_out_missing_distances(rng):
 
 def test_phase_randomisation_keeps_the_power_spectrum(rng):
     spectra = surrogates.unit_spectra(rng.normal(size=(128, 3, 2)))
-    turned = surrogates.randomise_phases(spectra, rng)
+    turned = surrogates.randomize_phases(spectra, rng)
     assert np.allclose(np.abs(turned), np.abs(spectra))
     assert np.abs(np.angle(turned / spectra)[1:-1]).mean() > 1
 

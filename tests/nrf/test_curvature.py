@@ -11,7 +11,7 @@ from nrf import curvature as cv
 from nrf.architecture import Architecture
 from nrf.energy import make_energy
 from nrf.linear_response import Dynamics, predict_modes, spectrum, step_responses
-from nrf.phases import Rest, make_gradient_fn, mean_states, uniform_states
+from nrf.phases import MeanStates, make_gradient_fn, mean_states, uniform_states
 from nrf.predictions import Signal, predict
 from nrf.samplers import make_sampler
 from tests.nrf.tiny import get_config
@@ -178,8 +178,8 @@ def test_table_tells_gain_from_no_gain():
             away = position[0] - rest
             return 0.5 * jnp.sum(gain * away * away, axis=1), (gain.astype(np.float32) * away,)
 
-        known = Rest((rest,), (rest,), (rest,))
-        blank = Rest(*(((np.zeros((1, size), np.float32),),) * 3))
+        known = MeanStates((rest,), (rest,), (rest,))
+        blank = MeanStates(*(((np.zeros((1, size), np.float32),),) * 3))
         signals = {"all": Signal(0, np.ones(size, np.float32))}
         table = predict(gradient_fn, known, blank, contrasts, geometry_of(size), signals, jax.random.key(0), 8)
         found = table["signals"]["all"]

@@ -118,7 +118,7 @@ class Stiffened:
 
 
 def test_the_curvature_of_latents_is_watched_on_images_and_on_a_blank(chains):
-    watch = monitor.make_curvature_watch(chains._replace(model=Stiffened), chains.sampler)
+    watch = monitor.make_curvature_monitor(chains._replace(model=Stiffened), chains.sampler)
     found = watch(jax.random.key(0), {}, jnp.full((3, 8, 8, 1), 2.0))
     for shown, factor in (("images", 3.0), ("blank", 1.0)):
         assert found[f"curvature/{shown}/lowest"] == pytest.approx(factor, rel=1e-3)

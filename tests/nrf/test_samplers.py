@@ -219,7 +219,7 @@ def test_one_gradient_per_step():
         assert len(calls) == 1, name
 
 
-def test_the_referee_calls_the_gradient_once_for_all_chains():
+def test_the_exact_samplers_call_the_gradient_once_for_all_chains():
     shapes = []
 
     def gradient_fn(position):
@@ -267,7 +267,7 @@ def step_once(name, **options):
         ("sghmc", {"max_sq_sigma": 1e-4}, "'sghmc' has no option 'max_sq_sigma'"),
         ("sghmc_thesis", {"momentum_clip": (1.0, 0.0)}, r"'momentum_clip' \(layer entry 1\) is 0.0"),
         ("langevin", {"scheme": "eular"}, "did you mean 'euler'"),
-        ("hmc", {"step_size": (0.1, 0.1)}, "'step_size' must be one number for a referee"),
+        ("hmc", {"step_size": (0.1, 0.1)}, "'step_size' must be one number, the same in all layers"),
         ("adam", {"b2": 1.0}, "'b2' is 1.0, but must be finite and at least 0 and below 1"),
         ("momentum", {"momentum": 1.5}, "'momentum' is 1.5"),
     ],

@@ -92,7 +92,7 @@ def test_gaussian_distribution_with_default_options(name):
         ("mala", {"step_size": 0.4, "temperature": 0.05}, 700, 0.6, 0.99),
     ],
 )
-def test_the_referee_samples_the_same_distribution(name, options, keep, lowest, highest):
+def test_the_exact_samplers_sample_the_same_distribution(name, options, keep, lowest, highest):
     sampler = make_sampler(name, **options)
     # From far away in units of the temperature HMC accepts little: start where the distribution is.
     start = (jnp.tile(jnp.asarray(CENTRE, jnp.float32), (5000, 1)),)

@@ -6,7 +6,7 @@ from scipy import signal, stats
 
 from recordings import sites
 from recordings.autocorrelation import autocorrelation_time, autocovariance
-from recordings.period_statistics import STATISTICS, count_batches, normality_weights, summarise
+from recordings.period_statistics import STATISTICS, count_batches, normality_weights, summarize
 from recordings.periods import Periods
 
 PARTS = (slice(2, 15), slice(20, 40))
@@ -33,7 +33,7 @@ def plain(history, parts, length):
 def test_statistics_are_those_of_their_definitions(rng, dtype, tolerance, monkeypatch):
     monkeypatch.setattr("recordings.period_statistics.NEURONS", 4)
     history = (3 + rng.normal(size=(40, 3, 2))).astype(np.float32)
-    found = summarise(history, PARTS, 100, dtype)
+    found = summarize(history, PARTS, 100, dtype)
     expected, steps, batches = plain(history, PARTS, 6)  # half of the shortest segment
     assert (found.count, found.batch_count) == (steps, batches) == (33, count_batches(PARTS, 100))
     for name, values in expected.items():
@@ -46,15 +46,15 @@ def test_statistics_are_those_of_their_definitions(rng, dtype, tolerance, monkey
 
 def test_pieces_do_not_matter(rng):
     history = rng.normal(size=(40, 5)).astype(np.float32)
-    whole = summarise(history, PARTS)
-    for ours, theirs in zip(summarise([history[:7], history[7:31], history[31:]], PARTS), whole, strict=True):
+    whole = summarize(history, PARTS)
+    for ours, theirs in zip(summarize([history[:7], history[7:31], history[31:]], PARTS), whole, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_normality_weights_have_unit_length_and_need_twelve_samples():
     assert 2 * np.sum(normality_weights(50) ** 2) == pytest.approx(1, rel=1e-12)
     with pytest.raises(ValueError, match="at least 12 steps in a period, not 5"):
-        summarise(np.zeros((5, 2), np.float32), (slice(0, 5),))
+        summarize(np.zeros((5, 2), np.float32), (slice(0, 5),))
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])

@@ -8,7 +8,7 @@ import skimage.io
 
 from runtime import images
 from runtime.errors import ConfigError
-from runtime.images import batch_indices, load_images, normalise_contrast, steps_per_epoch
+from runtime.images import batch_indices, load_images, normalize_contrast, steps_per_epoch
 
 
 def assert_valid(image_set, size, channels):
@@ -111,7 +111,7 @@ def test_normalised_contrast():
     clipped = (found == 0).any((1, 2, 3)) | (found == 1).any((1, 2, 3))
     np.testing.assert_allclose(found.std((1, 2, 3))[~clipped], 0.1, atol=1e-5)
     assert clipped.mean() < 0.1
-    flat = normalise_contrast(np.full((1, 4, 4, 1), 0.3, np.float32), 0.2)
+    flat = normalize_contrast(np.full((1, 4, 4, 1), 0.3, np.float32), 0.2)
     np.testing.assert_allclose(flat, 0.5, atol=0.1)
     assert flat.dtype == np.float32
 

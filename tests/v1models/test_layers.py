@@ -28,7 +28,7 @@ from v1models.layers import (
 from v1models.layers.activations import softplus
 from v1models.layers.gaussian_readout import GaussianReadout, interpolate
 from v1models.layers.rotated_convolution import RotatedConvolution
-from v1models.network import Network, as_images, default_dropout, default_strengths, initialize, parameter_count
+from v1models.network import Network, as_images, default_dropout, default_strengths, initialize
 from v1models.specification import NetworkSpec
 from v1models.update import Data, Optimization, default_hyper, make_trainer
 
@@ -297,7 +297,8 @@ def test_specification_survives_json_and_counts_parameters():
     again = NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
     assert again == spec
     # 8 numbers a Gaussian unit (two of them unused when concentric) and one bias, then two dense layers.
-    assert parameter_count(initialize(Network(spec), KEY)) == 9 * 9 + 10 * 20 + 21 * 103
+    variables = jax.eval_shape(lambda key: initialize(Network(spec), key), KEY)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 9 * 9 + 10 * 20 + 21 * 103
     other = NetworkSpec(
         (8, 8, 1),
         (

@@ -99,11 +99,5 @@ def test_a_difference_of_one_recording_alone_is_none_between_recordings(world):
     assert nested.low <= 0 and nested.p > 0.2
 
 
-def test_units_without_a_score_are_left_out_of_the_mean():
-    found = scores.over_units(np.array([1.0, np.nan, 3.0]))
-    assert found.value == 2
-    assert np.isnan(scores.over_units(np.array([np.nan])).value)
-
-
 def test_holm_adjusts_as_published():
     np.testing.assert_allclose(scores.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])

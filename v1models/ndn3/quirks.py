@@ -6,21 +6,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Quirks:
-    """NDN3's peculiarities; a switch that is off gives what the rest of this package does."""
+    """NDN3's peculiarities; a switch that is off gives what the rest of this package does.
+
+    Initial values, the order of rows and the rates of the Poisson loss are functions of `regime.py`: an `NDN` always
+    has those of NDN3, and a config says field by field which it wants.
+    """
 
     # Training: the short last batch of an epoch is dropped, not used.
     drop_last_batch: bool = False
-    # Training: rows are ordered by numpy's RandomState(seed), restarted at every call; off, by the run's JAX key.
-    numpy_batch_order: bool = False
     # Training: Adam adds ε to √v before the bias correction, as TensorFlow 1 does; off, after it (Kingma & Ba).
     epsilon_before_correction: bool = False
-    # Loss: the mean rates that scale the Poisson loss are taken over training AND validation rows, and a masked
-    # entry counts as a row of response 0; off, over measured training rows.
-    rates_over_all_rows: bool = False
     # Loss: masked entries count in the Bernoulli mean, each adding ln 2.
     masked_entries_counted: bool = False
-    # Initial values: drawn from numpy's RandomState(seed) in NDN3's order, then clamped and normalized in place.
-    numpy_initial_values: bool = False
     # Initial values: 'trunc_normal' weights are |N(0, 0.1²)| and biases N(0, 0.1²); off, both are truncated at ±0.2.
     trunc_normal_not_truncated: bool = False
     # Initial values: 2 is added to the y center of every difference of Gaussians, so that some start out of bounds.

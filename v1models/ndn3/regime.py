@@ -181,21 +181,6 @@ def optimization(noise: str, batch_size: int, quirks: Quirks = NDN3, **adam: flo
     )
 
 
-def poisson_rates(
-    train_responses: jax.Array,
-    validation_responses: jax.Array,
-    train_mask: jax.Array | None = None,
-    validation_mask: jax.Array | None = None,
-    quirks: Quirks = NDN3,
-) -> jax.Array:
-    """Mean rates that scale the Poisson loss, (N,): of training rows, or of all rows where the quirk asks for it."""
-    if not quirks.rates_over_all_rows:
-        return losses.mean_rates(train_responses, train_mask)
-    responses = jnp.concatenate([train_responses, validation_responses])
-    mask = None if train_mask is None else jnp.concatenate([train_mask, validation_mask])
-    return losses.mean_rates(responses, mask, over_measured=False)
-
-
 def start_members(trainer: Trainer, network: NetworkSpec, seeds: Sequence[int], instances: int = 1) -> Member:
     """Members with a leading axis, instance after instance, each with every seed, from NDN3's initial values."""
     values = [import_weights(network, initial_values(network, seed)) for seed in seeds] * instances

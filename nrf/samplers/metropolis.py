@@ -1,4 +1,4 @@
-"""The referee: BlackJAX's own HMC, MALA and NUTS on the log density -E/T, one chain per image.
+"""Samplers that accept or reject: BlackJAX's own HMC, MALA and NUTS on the log density -E/T, one chain per image.
 
 Their acceptance tests make them exact at any step size, so they judge the samplers that have none.  Every image of
 the batch is a chain with its own acceptance; chains run side by side under `vmap`.
@@ -51,7 +51,7 @@ class MalaOptions:
     def __post_init__(self):
         for name in ("step_size", "temperature"):
             if is_per_layer(getattr(self, name)):
-                raise ValueError(f"sampler option {name!r} must be one number for a referee, the same in all layers.")
+                raise ValueError(f"sampler option {name!r} must be one number, the same in all layers.")
             check_number(name, getattr(self, name), above=0)
         check_bounds(self.bounds, self.boundary, allowed=("reflect", "none"))
 
@@ -82,7 +82,7 @@ class NutsOptions(MalaOptions):
         check_number("inverse_mass", self.inverse_mass, above=0)
 
 
-class RefereeState(NamedTuple):
+class MetropolisState(NamedTuple):
     """Carried from step to step."""
 
     position: Position  # layers (B, ..., C), units of state, inside the box
@@ -95,7 +95,7 @@ class RefereeState(NamedTuple):
         return None
 
 
-class RefereeInfo(NamedTuple):
+class MetropolisInfo(NamedTuple):
     """Diagnostics of one step; energy and gradient belong to the position before it."""
 
     energy: jax.Array  # (B,), energy of each chain
@@ -106,13 +106,13 @@ class RefereeInfo(NamedTuple):
     num_gradients: jax.Array  # (B,) int32, gradients that the chain's trajectory asked for
 
 
-def init(position: Position, gradient_fn: GradientFn) -> RefereeState:
+def init(position: Position, gradient_fn: GradientFn) -> MetropolisState:
     """State at a position inside the box, with its energy and gradient."""
     energy, gradient = gradient_fn(position)
-    return RefereeState(position, energy, gradient)
+    return MetropolisState(position, energy, gradient)
 
 
-def place(state: RefereeState, position: Position, gradient_fn: GradientFn) -> RefereeState:
+def place(state: MetropolisState, position: Position, gradient_fn: GradientFn) -> MetropolisState:
     """The state at another position, or under another energy, which has to be evaluated there."""
     return init(position, gradient_fn)
 
@@ -180,7 +180,7 @@ def build_kernel(options: MalaOptions | HmcOptions | NutsOptions):
     make_step, make_chain, length = _ALGORITHMS[type(options)]
     bounds, boundary, step_size = options.bounds, options.boundary, options.step_size
 
-    def kernel(key: jax.Array, state: RefereeState, gradient_fn: GradientFn, temperature=None):
+    def kernel(key: jax.Array, state: MetropolisState, gradient_fn: GradientFn, temperature=None):
         temperature = options.temperature if temperature is None else temperature
         logdensity = make_logdensity(gradient_fn, state.position, temperature, bounds, boundary)
         layers, structure = jax.tree.flatten(state.position)
@@ -206,9 +206,9 @@ def build_kernel(options: MalaOptions | HmcOptions | NutsOptions):
             for g, (_, turned) in zip(jax.tree.leaves(chains.logdensity_grad), folded, strict=True)
         ]
         position = jax.tree.unflatten(structure, [s for s, _ in folded])
-        new = RefereeState(position, -temperature * chains.logdensity, jax.tree.unflatten(structure, gradient))
+        new = MetropolisState(position, -temperature * chains.logdensity, jax.tree.unflatten(structure, gradient))
         rate = diagnostics.acceptance_rate
-        info = RefereeInfo(
+        info = MetropolisInfo(
             state.energy,
             state.gradient,
             jnp.full(len(layers), temperature, jnp.float32),
