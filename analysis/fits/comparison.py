@@ -18,7 +18,7 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.fits.runs import READING, cell, markdown, published_of, run_folders
+from analysis.fits.runs import READING, cell, markdown, published_of, run_folders, to_recorded
 from analysis.pages import render
 from runtime.errors import ConfigError
 from runtime.files import write_figure, write_text
@@ -34,6 +34,7 @@ class Curve(NamedTuple):
     label: str
     scores: pd.DataFrame  # mean validation correlation, epochs (index) by seeds (columns)
     published: tuple  # percentiles 50, 90, 10 at the end, or ()
+    recorded: bool = True  # whether it was fitted to recorded responses, with which alone published scores compare
 
 
 def find_run(folder: Path, number: int | None) -> Path:
@@ -103,9 +104,13 @@ def read_curve(root: Path, entry: tuple) -> Curve:
     """
     label, folder, number, seeds = entry
     if isinstance(number, tuple):
-        return Curve(label, ensemble_scores([find_run(root / folder, one) for one in number], seeds), ())
+        runs = [find_run(root / folder, one) for one in number]
+        return Curve(label, ensemble_scores(runs, seeds), (), all(map(to_recorded, runs)))
     run = find_run(root / folder, number)
-    return Curve(label, read_scores(run, seeds), published_of(run))
+    scores = read_scores(run, seeds)
+    if seeds is not None and scores.shape[1] < seeds:
+        label = f"{label} ({scores.shape[1]} of {seeds} seeds there)"
+    return Curve(label, scores, published_of(run), to_recorded(run))
 
 
 def every_run(folder: Path) -> list[Curve]:
@@ -113,7 +118,8 @@ def every_run(folder: Path) -> list[Curve]:
     found = run_folders(folder)
     names = [path.name if path == folder else f"{folder.name}/{name}" for name, path in found.items()]
     return [
-        Curve(name, read_scores(path), published_of(path)) for name, path in zip(names, found.values(), strict=True)
+        Curve(name, read_scores(path), published_of(path), to_recorded(path))
+        for name, path in zip(names, found.values(), strict=True)
     ]
 
 
@@ -145,7 +151,8 @@ def draw(curves: list[Curve], options, percentiles: tuple, path: Path) -> None:
     Args:
         curves: what to draw.
         options: of the figure: title, after and until (epochs), normalized (epochs over the last one), lines (constant
-            scores: (label, (50th, 90th, 10th percentile)), the last two may be missing).
+            scores: (label, (50th, 90th, 10th percentile)), the last two may be missing; drawn beside fits to recorded
+            responses alone).
         percentiles: of the line and the ends of the bars, (50, 90, 10); a fourth is a thinner second bar's lower end,
             (75, 95, 5, 25).
         path: the picture.
@@ -167,15 +174,18 @@ def draw(curves: list[Curve], options, percentiles: tuple, path: Path) -> None:
         axis.vlines(place[barred], levels[2][barred], levels[1][barred], color=color, lw=0.8, alpha=0.6)
         for lower in levels[3:]:
             axis.vlines(place[barred], lower[barred], levels[0][barred], color=color, lw=2.2, alpha=0.35)
-    for style, (label, values) in zip(("-", "--", ":", "-."), options.lines, strict=False):
+    recorded = any(curve.recorded for curve in curves)
+    lines = options.lines if recorded else ()
+    for style, (label, values) in zip(("-", "--", ":", "-."), lines, strict=False):
         axis.axhline(values[0], color="0.25", lw=1.2, ls=style, label=label)
         if len(values) > 2:
             axis.axhspan(values[2], values[1], color="0.5", alpha=0.12, lw=0)
     named = " and ".join(f"{percent}" for percent in percentiles[1:])
+    title = options.title if recorded else f"{options.title}, simulated responses"
     axis.set(
         xlabel="epoch / last epoch" if options.normalized else "epoch",
         ylabel="validation correlation",
-        title=f"{options.title}\nline: percentile {percentiles[0]} over seeds, bars: {named}",
+        title=f"{title}\nline: percentile {percentiles[0]} over seeds, bars: {named}",
     )
     axis.title.set_fontsize(10)
     axis.spines[["top", "right"]].set_visible(False)

@@ -100,6 +100,21 @@ def test_a_page_of_figures_names_what_is_not_there(root, tmp_path):
         comparison.draw_all(load_config(f"{CONFIGS}/figures.py", [f"root={tmp_path / 'none'}"]), tmp_path / "out")
 
 
+def test_published_scores_stand_beside_fits_to_recorded_responses_alone(root, tmp_path, monkeypatch):
+    folder, _ = root
+    drawn = []
+    monkeypatch.setattr(comparison, "write_figure", lambda path, figure: drawn.append(figure.axes[0]))
+    options = load_config(f"{CONFIGS}/figures.py").figures["05_1_1_1"]
+    for place in ("regions", None):
+        config = {"data": {"dir": place}, "origin": {}}
+        (folder / "bl1" / "config.json").write_text(json.dumps({"config": config}))
+        curve = comparison.read_curve(folder, ("B1", "bl1", None, 25))
+        comparison.draw([curve], options, (50, 90, 10), tmp_path / "out.png")
+    shown, simulated = ([line.get_label() for line in axis.get_lines()] for axis in drawn)
+    assert shown == ["B1 (12 of 25 seeds there)", "HSM"] and simulated == shown[:1]
+    assert "simulated responses" in drawn[1].get_title() and "simulated" not in drawn[0].get_title()
+
+
 def test_runs_of_any_folders_stand_in_one_figure(root, tmp_path):
     folder, _ = root
     config = load_config(f"{CONFIGS}/figures.py:own", [f"runs={folder}/bl1,{folder}/exp_3_1_1"])
