@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from runtime.errors import ConfigError
+from runtime.untrusted import check_archive, check_nesting, check_pickle, check_shape
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 STORAGES = {
@@ -101,6 +102,7 @@ class _Tensor:
         last = offset + sum((n - 1) * s for n, s in zip(shape, stride, strict=True)) if 0 not in shape else offset - 1
         if offset < 0 or min(stride, default=0) < 0 or last >= len(storage.numbers):
             raise ValueError(f"a tensor of shape {shape} reaches beyond its storage")
+        check_shape(shape, len(storage.numbers))  # a stride of 0 would repeat a number without end
         bytes_apart = tuple(s * storage.dtype.itemsize for s in stride)
         return np.lib.stride_tricks.as_strided(storage.numbers[offset:], shape, bytes_apart, writeable=False).copy()
 
@@ -139,11 +141,21 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, reference: tuple) -> _Storage:
         if self._load_storage is None or reference[0] != "storage":
             raise ValueError(f"an entry of kind {reference[0]!r}")
+        if reference[1] not in STORAGES.values():
+            raise ValueError(f"a storage of {reference[1]!r}")
         return self._load_storage(*reference[1:])
+
+
+def _load(file: BinaryIO, load_storage=None) -> Any:
+    check_pickle(file)
+    content = _Unpickler(file, load_storage).load()
+    check_nesting(content)
+    return content
 
 
 def _read_zip(file: BinaryIO) -> Any:
     with zipfile.ZipFile(file) as archive:
+        check_archive(archive)
         pickles = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
         if len(pickles) != 1:
             raise ValueError("the archive has no data.pkl")
@@ -157,14 +169,14 @@ def _read_zip(file: BinaryIO) -> Any:
                 storages[key] = _Storage(dtype, np.frombuffer(archive.read(f"{root}/data/{key}"), dtype))
             return storages[key]
 
-        return _filled(_Unpickler(io.BytesIO(archive.read(pickles[0])), load_storage).load())
+        return _filled(_load(io.BytesIO(archive.read(pickles[0])), load_storage))
 
 
 def _read_legacy(file: BinaryIO) -> Any:
-    if _Unpickler(file).load() != LEGACY_MAGIC:
+    if _load(file) != LEGACY_MAGIC:
         raise ValueError("it does not begin as one")
-    _Unpickler(file).load()  # version of the format
-    if not _Unpickler(file).load().get("little_endian", True):
+    _load(file)  # version of the format
+    if not _load(file).get("little_endian", True):
         raise ValueError("its numbers are in big-endian order")
     storages: dict[str, _Storage] = {}
 
@@ -173,8 +185,8 @@ def _read_legacy(file: BinaryIO) -> Any:
             raise ValueError("it holds a view of a storage")
         return storages.setdefault(key, _Storage(dtype))
 
-    content = _Unpickler(file, load_storage).load()
-    for key in _Unpickler(file).load():
+    content = _load(file, load_storage)
+    for key in _load(file):
         (count,) = struct.unpack("<q", file.read(8))
         storage = storages[key]
         storage.numbers = np.frombuffer(file.read(count * storage.dtype.itemsize), storage.dtype)

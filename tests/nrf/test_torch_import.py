@@ -270,6 +270,40 @@ def test_a_file_can_run_nothing(write, tmp_path):
     assert not mark.exists()
 
 
+def lists_of_lists(depth):
+    """A list that holds a list twice, which holds a list twice, …: 2^depth entries."""
+    content = [0]
+    for _ in range(depth):
+        content = [content, content]
+    return content
+
+
+def test_a_small_file_cannot_ask_for_much_memory(tmp_path):
+    """Numbers of objects, repeated numbers, packed archives, lists of lists, nested and strange references."""
+    def archive(name, body, **packed):
+        with zipfile.ZipFile(tmp_path / name, "w", **packed) as file:
+            file.writestr("archive/data.pkl", body)
+            file.writestr("archive/data/0", bytes(4 if not packed else 1 << 20))
+        return tmp_path / name
+
+    floats, end = b"ctorch\nFloatStorage\n", b"X\x01\0\0\x000X\x03\0\0\0cpuK\x01tQ"
+    storage = b"(X\x07\0\0\0storage" + floats + end
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\0(J\0\0\0\x10J\0\0\0\x10t(K\0K\0t\x89}tR."
+    for path, words in (
+        (archive("memo.pt", b"\x80\x02]r\xff\xff\xff\x7f."), "numbers an object 2147483647, and has 2"),
+        (archive("stride.pt", b"\x80\x02" + tensor), r"an array of shape \(268435456, 268435456\) has 1 numbers"),
+        (archive("packed.pt", b"\x80\x02]." , compression=zipfile.ZIP_DEFLATED), "it unpacks to 10485.. bytes"),
+        (write_zip(tmp_path / "lists.pt", lists_of_lists(60)), "more than 1000000 entries"),
+        (write_legacy(tmp_path / "old.pt", lists_of_lists(60)), "more than 1000000 entries"),
+        (archive("nested.pt", b"\x80\x02(" + storage + b"ttQ."), "cannot be read as a PyTorch checkpoint"),
+        (archive("objects.pt", b"\x80\x02" + storage.replace(floats, b"X\x02\0\0\0O8") + b"."), "a storage of 'O8'"),
+        (archive("number.pt", b"\x80\x02K\x01Q."), "cannot be read as a PyTorch checkpoint"),
+    ):
+        with pytest.raises(ConfigError, match=words) as error:
+            read_torch(path)
+        assert path.name in str(error.value) and "\n" not in str(error.value)
+
+
 def test_views_and_kinds_of_tensors(tmp_path):
     content = {
         "kernel": np.arange(6.0, dtype=np.float32).reshape(2, 3).T,

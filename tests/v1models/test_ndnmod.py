@@ -5,6 +5,7 @@ import pickle
 import pickletools
 import sys
 import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -142,6 +143,38 @@ def test_a_hostile_file_is_refused_by_name_and_runs_nothing(what, within, tmp_pa
         NDN.NDN.load_model(str(path))
     assert what in str(caught.value) or what == "codec"
     assert not mark.exists()
+
+
+def test_a_small_file_cannot_ask_for_much_memory(tmp_path):
+    kind = _call("numpy", "dtype", _text("f4"), pickle.NEWFALSE, pickle.NEWTRUE)
+    side = pickle.BININT + (1 << 28).to_bytes(4, "little")
+    shape = pickle.MARK + side + side + pickle.TUPLE
+    empty = pickle.SHORT_BINBYTES + b"\0"
+    lists = pickle.EMPTY_LIST + b"".join(
+        pickle.BINPUT + bytes([i]) + pickle.EMPTY_LIST + 2 * (pickle.BINGET + bytes([i]) + pickle.APPEND)
+        for i in range(60)
+    )
+    bodies = {
+        "numbers an object 2147483647": pickle.EMPTY_LIST + pickle.LONG_BINPUT + b"\xff\xff\xff\x7f",
+        "an array of shape (268435456, 268435456)": _call(
+            "numpy.core.numeric", "_frombuffer", empty, kind, shape, _text("C")
+        ),
+        "more than 1000000 entries": lists,
+    }
+    for words, body in bodies.items():
+        path = tmp_path / "model.ndnmod"
+        path.write_bytes(pickle.PROTO + b"\4" + body + pickle.STOP)
+        with pytest.raises(ConfigError) as caught:
+            NDN.NDN.load_model(str(path))
+        assert words in str(caught.value)
+    NDN.NDN(_params()).save_model(str(tmp_path / "ours.ndnmod"))
+    with zipfile.ZipFile(tmp_path / "ours.ndnmod") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "packed.ndnmod", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, body in parts.items():
+            archive.writestr(name, body + bytes(1 << 20))
+    with pytest.raises(ConfigError, match="it unpacks to"):
+        NDN.NDN.load_model(str(tmp_path / "packed.ndnmod"))
 
 
 def test_records_of_ndn3_do_nothing_when_a_file_calls_them(tmp_path):

@@ -24,6 +24,7 @@ import numpy as np
 
 from runtime.errors import ConfigError
 from runtime.files import write_arrays
+from runtime.untrusted import check_archive, check_nesting, check_pickle, check_shape
 
 FORMAT = "v1models.ndn3 1"
 # NDN3's classes, whatever module they lay in when a file was written.
@@ -99,6 +100,7 @@ def read_model(path: str | os.PathLike) -> SavedModel:
 
 def _read_own(path):
     with np.load(path, allow_pickle=False) as npz:
+        check_archive(npz.zip)
         header = json.loads(str(npz["header"]))
         if header.pop("format") != FORMAT:
             raise UnreadableError(f"{path} is not of the format {FORMAT!r}, the one this version reads.")
@@ -181,6 +183,7 @@ def _from_buffer(raw, kind, shape, order="C"):
         raw = raw.encode("latin1")
     size = tuple(int(length) for length in shape)
     if not raw:
+        check_shape(size, 1)  # a number may be written without bytes where it is 0
         return np.zeros(size, kind.resolve())
     return np.frombuffer(bytes(raw), kind.resolve()).reshape(size, order=order).copy()
 
@@ -301,7 +304,10 @@ class _Unpickler(pickle.Unpickler):
 
 def _read_pickle(path):
     try:
-        model = _Unpickler(io.BytesIO(path.read_bytes())).load()
+        file = io.BytesIO(path.read_bytes())
+        check_pickle(file)
+        model = _Unpickler(file).load()
+        check_nesting(model)
     except UnreadableError as error:
         raise UnreadableError(f"{path} is not read: {error}") from None
     if not isinstance(model, Record):
