@@ -139,11 +139,17 @@ def variance_dependence(responses: np.ndarray) -> float:
     """Mean correlation of squared responses (N, F) over pairs of filters, less the squared correlation of responses.
 
     For Gaussian responses the correlation of squares is the squared correlation, so this is 0.  Responses are scaled to
-    unit variance and squares are compressed, log(1 + r²), so that a few strong patches do not decide.
+    unit variance and squares are compressed, log(1 + r²), so that a few strong patches do not decide.  Filters whose
+    squares are all alike, as those of two images are, have no such correlation; 0 where all are such.
     """
-    scaled = (responses - responses.mean(axis=0)) / responses.std(axis=0)
-    strength = np.corrcoef(np.log1p(scaled**2), rowvar=False)
-    linear = np.corrcoef(scaled, rowvar=False) ** 2
+    scaled = responses - responses.mean(axis=0)
+    scaled = scaled / np.maximum(scaled.std(axis=0), 1e-30)
+    squares = np.log1p(scaled**2)
+    vary = squares.std(axis=0) > 1e-6
+    if vary.sum() < 2:
+        return 0.0
+    strength = np.corrcoef(squares[:, vary], rowvar=False)
+    linear = np.corrcoef(scaled[:, vary], rowvar=False) ** 2
     pairs = np.triu_indices(len(strength), 1)
     return float(np.mean(strength[pairs] - linear[pairs]))
 

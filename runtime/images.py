@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import PIL.Image
 import skimage.data
 import skimage.io
 from numpy.lib.stride_tricks import sliding_window_view
@@ -298,6 +299,9 @@ def _folder(argument: str, request: Request) -> tuple[np.ndarray, np.ndarray]:
 def _read_file(path: Path) -> list[Named]:
     """Returns the named images of a file; a NumPy file holds one (H, W), (H, W, 1 or 3) or a stack (N, H, W[, C])."""
     try:
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
+            with PIL.Image.open(path):  # fails at once; scikit-image tries every reader that it knows
+                pass
         array = np.load(path) if path.suffix.lower() == ".npy" else skimage.io.imread(path)
     except Exception as error:
         raise ConfigError(f"{path} cannot be read as an image: {error}") from None

@@ -65,6 +65,10 @@ def test_dependence_of_strengths_is_that_of_a_common_factor():
     assert statistics.variance_dependence(normals) == pytest.approx(0, abs=0.01)
     contrast = np.exp(draw.normal(size=(20_000, 1)))
     assert statistics.variance_dependence(normals * contrast) > 0.3
+    # Two images, or a filter that does not answer, are no reason for a NaN.
+    assert statistics.variance_dependence(normals[:2]) == 0
+    silent = np.concatenate([normals, np.zeros((len(normals), 1))], axis=1)
+    assert statistics.variance_dependence(silent) == statistics.variance_dependence(normals)
 
 
 def test_gabors_have_unit_norm_and_ignore_luminance():
