@@ -56,8 +56,6 @@ def refusal(spec, overrides=(), workdir="nowhere"):
         ("nrf", ["config.negative.buffer_size = 9"], "config.negative.start is 'persistent'"),
         ("nrf", ["config.model.architecture.growth_rate = 16"], "no layer has dense blocks"),
         ("nrf", ["config.model.update({'activation': 'relu', 'gain': 3.0})"], "'relu', which has no scale"),
-        ("nrf", ["config.record.sets.just_angle_few_angles.angles = 4", "config.record.experiments = ('just_angle',)"],
-         "has no 'just_angle_few_angles'"),
         ("nrf", ["config.sweep.grid = (('seed', (0, 1)), ('negative.buffer_size', (8, 9)))"], "config.negative.start"),
         ("nrf", ["config.unlock()", "config.train.learning_rat = 0.1"], "nothing reads config.train.learning_rat (did"),
         ("known", ["config.known.fixed_at = 0.5", "config.known.controls = ()"], "nor a control fixes the scale"),

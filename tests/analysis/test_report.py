@@ -157,6 +157,7 @@ def test_what_is_missing_is_said_with_the_reason(tmp_path):
     assert [path.stem for path in (folder / "figures").glob("*.png")] == ["frequency_power"]
 
 
+@pytest.mark.slow
 def test_one_channel_and_one_contrast_are_reported(tmp_path):
     run = fabricated.fabricate(tmp_path / "run", channels=1, size=5, contrasts=1, names=("contrast_and_angle",))
     write_report(run, 1)

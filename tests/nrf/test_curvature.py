@@ -19,7 +19,7 @@ from tests.nrf.tiny import get_config
 STEP, FRICTION, TEMPERATURE = 0.4, 0.2, 0.5
 
 
-@pytest.fixture(scope="module", params=["spectral", "direct"])
+@pytest.fixture(scope="module", params=[pytest.param("spectral", marks=pytest.mark.slow), "direct"])
 def field(request):
     """A tiny model with its clamped gradient at two images, and the latents' dense Hessians there."""
     fields = dict(get_config().model.architecture.items())

@@ -110,8 +110,8 @@ def test_nuts_samples_the_same_distribution():
 
 def test_nuts_is_near_the_distribution_after_few_steps():
     sampler = make_sampler("nuts", step_size=0.5, temperature=0.05, max_num_doublings=4)
-    means, covariances, acceptance = moments(sampler, correlated_gradient, (np.zeros((1000, 4), np.float32),), 10, 25)
-    assert_correlated_gaussian(means, covariances, [0.05], tolerance=0.05)
+    means, covariances, acceptance = moments(sampler, correlated_gradient, (np.zeros((400, 4), np.float32),), 10, 20)
+    assert_correlated_gaussian(means, covariances, [0.05], tolerance=0.1)
     assert acceptance > 0.7
 
 
