@@ -59,9 +59,10 @@ def write_page(workdir) -> pathlib.Path:
 
 def draw(table: pd.DataFrame, contrast: pd.DataFrame, path: pathlib.Path) -> None:
     """One panel a question."""
-    figure, axes = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained", width_ratios=(1, 1, 1.1))
     quantities = list(dict.fromkeys(table["quantity"]))
     shown = table[(table["quantity"] == quantities[0]) & (table["model"] != "Poisson")]
+    size = (14, max(3.6, 1.2 + 0.28 * len(shown)))
+    figure, axes = plt.subplots(1, 3, figsize=size, layout="constrained", width_ratios=(1, 1, 1.1))
     _points(axes[0], shown, "o", 0)
     lost = table[(table["quantity"] == quantities[0]) & (table["model"] == "Poisson")]["value"]
     axes[0].set_xlabel(f"nats per trial beyond a function of the mean\n(Poisson: {lost.iloc[0]:.2f})")
