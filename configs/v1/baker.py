@@ -4,7 +4,7 @@
 
 Three neurons of areas 17 and 18 saw clips of 375 frames, five or twenty times.  A response is predicted from the last
 seven frames (93 ms at 75 Hz): `pixels` is a linear space-time receptive field by ridge regression, `gabor_energy` and
-`steerable` weigh local energy of every frame, which phase does not change.  Split: by clip, always.  About two minutes of
+`steerable` weigh local energy of every frame, which phase does not change.  Split: by clip, always.  A few minutes of
 one core; CCnorm of the three neurons .34, .59, .29 by pixels (docs/leaderboard.md).
 
 Data: Nguyen, Sooriyaarachchi, Huang & Baker, "Estimating receptive fields of simple and complex cells in early visual
