@@ -11,9 +11,11 @@ judges the recording of `contrast_trials` of every run below a sweep's folder th
 A check gives each network one number (see `checks.networks`): a rise of the resonance over the mean frequency, 0
 without one; the overshoot ratio; variance during over before; phase consistency; the speed-up over Langevin dynamics.
 To them comes what the curvature of the energy says without any recording: by how much the stiffest and the median
-direction change from the lowest to the highest contrast.  The effect of a factor is that of its levels in the linear
-model of main effects over all networks, with Student's interval.  Fields whose long chains do not agree are no samplers
-of anything: they are marked, and the tables are made without them as well.
+direction change from the lowest to the highest contrast, and what was learned at all: the kurtosis of the responses of
+Gabors to what long chains draw.  The effect of a factor is that of its levels in the linear model of main effects over
+all networks, with Student's interval.  Every number is also compared with that of the same network under Langevin
+dynamics: what is there without inertia is no effect of the dynamics, and may come from the estimator.  Fields whose
+long chains do not agree are no samplers of anything: they are marked, and the tables are made without them as well.
 """
 
 from __future__ import annotations
@@ -49,6 +51,10 @@ SEED = "seed"
 MOST_R_HAT = 1.1  # of the energy, chains from noise and from data together
 MOST_TEMPERATURE_ERROR = 0.05
 MEDIAN, STIFFEST = "median curvature", "highest curvature"
+LEARNED = "kurtosis"
+# What is measured beside the checks, with its name.
+BESIDE = {MEDIAN: f"change of the {MEDIAN}", STIFFEST: f"change of the {STIFFEST}",
+          LEARNED: "kurtosis of Gabor responses to samples"}  # fmt: skip
 CHECKS = {name: NAMES[name] for name in UNITS if name != "collinear_synchrony"}
 
 
@@ -58,8 +64,9 @@ class Network(NamedTuple):
     name: str  # of its run
     levels: dict[str, str]  # factor: level
     rows: dict[str, dict[str, Any]]  # check: its row, as in checks.json
-    numbers: dict[str, float]  # of the checks and of the curvature; NaN where nothing was measured
+    numbers: dict[str, float]  # of the checks, the curvature and what was learned; NaN where nothing was measured
     chains: dict[str, float]  # what long chains at the end of training showed
+    control: dict[str, float]  # the numbers of the checks under Langevin dynamics, {} where that was not recorded
 
     @property
     def stationary(self) -> bool:
@@ -94,14 +101,17 @@ def read_networks(folder: str | pathlib.Path) -> list[Network]:
     found = []
     for name in recorded:
         try:
-            rows = judge_run(folder / name)
+            rows, slow = judge_run(folder / name)
         except NotTestable as error:
             raise ConfigError(f"{folder / name}: {error}") from None
         except RecordingError as error:  # it is being recorded, or was broken off
             print(f"left out: {error}")
             continue
+        chains = read_chains(folder / name)
         numbers = {check: number_of(rows[check]) for check in CHECKS} | read_curvature(folder / name)
-        found.append(Network(name, levels[name], rows, numbers, read_chains(folder / name)))
+        numbers[LEARNED] = chains.get(LEARNED, np.nan)
+        control = {check: number_of(slow[check]) for check in CHECKS if check in slow}
+        found.append(Network(name, levels[name], rows, numbers, chains, control))
     if not found:
         raise ConfigError(f"no recording of the sweep in {folder} is finished; run the stage 'record'")
     return found
@@ -125,25 +135,32 @@ def factors_of(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, 
     return {name: {field.split(".")[-1]: str(config[field]) for field in kept} for name, config in configs.items()}
 
 
-def judge_run(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """Rows of the checks of one run, read from its folder where its recordings are those that were judged."""
+def judge_run(folder: pathlib.Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Rows of the checks of one run, and the same under Langevin dynamics ({} where that was not recorded).
+
+    They are read from the run's folder where its recordings are those that were judged.
+    """
     marks = [mark for name in list_recordings(folder) for mark in mark_files(recording_folder(folder, name))]
     recorded = sorted(f"{mark.parent.name}/{mark.name}: {mark.read_text()}" for mark in marks)
     path = folder / JUDGED
     if path.exists():
         before = json.loads(path.read_text())
-        if before["recorded"] == recorded:
-            return before["rows"]
+        if before["recorded"] == recorded and "control" in before:
+            return before["rows"], before["control"]
     experiment, reference = open_experiment(folder, names.TRIALS), None
     slow = names.of_control(names.TRIALS, names.LANGEVIN)
     step = physical_step(experiment.about.get("sampler", {}), experiment.layer)
     if slow in list_recordings(folder):
         reference = trials_of(open_experiment(folder, slow), TimeScale(), step)
-    verdicts = check_trials(trials_of(experiment, TimeScale()), reference)
+    rows = _rows(check_trials(trials_of(experiment, TimeScale()), reference))
+    control = {} if reference is None else _rows(check_trials(reference))
+    write_json(path, {"recorded": recorded, "rows": rows, "control": control}, indent=1)
+    return rows, control
+
+
+def _rows(verdicts) -> dict[str, dict[str, Any]]:
     rows = {each.check: {**each.line(), "details": each.details} for each in verdicts}
-    rows = json.loads(json.dumps(rows, default=_plain))
-    write_json(path, {"recorded": recorded, "rows": rows}, indent=1)
-    return rows
+    return json.loads(json.dumps(rows, default=_plain))
 
 
 def read_curvature(folder: pathlib.Path) -> dict[str, float]:
@@ -162,7 +179,7 @@ def read_chains(folder: pathlib.Path) -> dict[str, float]:
         return {}
     last = read_metrics(folder).ffill().iloc[-1]
     found = {"r_hat": last.get("chains/r_hat/energy"), "spectrum": last.get("samples/spectrum_distance")}
-    found["kurtosis"] = last.get("chains/pooled/gabor_kurtosis")
+    found[LEARNED] = last.get("chains/pooled/gabor_kurtosis")
     found |= {key.split("/")[1] + "_" + key.split("_")[-1]: value for key, value in last.items()
               if key.startswith("chains/temperature/")}  # fmt: skip
     return {key: float(value) for key, value in found.items() if value is not None}
@@ -225,6 +242,8 @@ def page_of(networks: Sequence[Network]) -> str:
     shown = [(networks, "all networks"), (good, "networks with stationary chains")]
     for chosen, title in shown if len(good) < len(networks) else shown[:1]:
         lines += ["", f"## Verdicts over {title} ({len(chosen)})", "", *_verdicts(chosen)]
+        lines += ["", f"## Less the same network under Langevin dynamics, {title} ({len(chosen)})", ""]
+        lines += _less_control(chosen)
         lines += ["", f"## Effects of the factors, {title} ({len(chosen)})", "", *_effects(chosen)]
     return "\n".join(lines) + "\n"
 
@@ -232,8 +251,8 @@ def page_of(networks: Sequence[Network]) -> str:
 def _cells(networks: Sequence[Network]) -> list[str]:
     factors = list(networks[0].levels)
     lines = [f"| {' | '.join(factors)} | networks (stationary) | R-hat | "
-             + " | ".join([*CHECKS.values(), MEDIAN, STIFFEST]) + " |"]  # fmt: skip
-    lines.append("|" + "---|" * (len(factors) + 4 + len(CHECKS)))
+             + " | ".join([*CHECKS.values(), *BESIDE.values()]) + " |"]  # fmt: skip
+    lines.append("|" + "---|" * (len(factors) + 2 + len(CHECKS) + len(BESIDE)))
     for levels in dict.fromkeys(tuple(each.levels.values()) for each in networks):
         cell = [each for each in networks if tuple(each.levels.values()) == levels]
         r_hat = [each.chains.get("r_hat", np.nan) for each in cell]
@@ -243,6 +262,8 @@ def _cells(networks: Sequence[Network]) -> list[str]:
             said = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
             parts.append(f"{_mean([each.numbers[check] for each in cell])} ({said})")
         parts += [_mean([each.numbers[key] for each in cell]) for key in (MEDIAN, STIFFEST)]
+        kurtosis = [each.numbers[LEARNED] for each in cell]
+        parts.append(f"{_mean(kurtosis)} ({min(kurtosis):.3g}–{max(kurtosis):.3g})")
         lines.append(f"| {' | '.join([*levels, *parts])} |")
     return lines
 
@@ -254,18 +275,32 @@ def _verdicts(networks: Sequence[Network]) -> list[str]:
         span = "–" if row["low"] is None else f"{row['low']:.3g} to {row['high']:.3g}"
         number = "–" if row["found"] is None else f"{row['found']:.3g} {row['unit']}"
         lines.append(f"| {name} | **{row['verdict']}** | {number} | {span} | {row['reason']} |")
-    for key in (MEDIAN, STIFFEST):
+    for key, name in BESIDE.items():
         values = np.array([each.numbers[key] for each in networks])
         values = values[np.isfinite(values)]
         if values.size > 2:
             found, low, high = student(values)
-            lines.append(f"| change of the {key} | – | {found:.3g} | {low:.3g} to {high:.3g} | no check |")
+            lines.append(f"| {name} | – | {found:.3g} | {low:.3g} to {high:.3g} | no check |")
     return lines
+
+
+def _less_control(networks: Sequence[Network]) -> list[str]:
+    """Paired differences; a network of which one of the two numbers was not measured is left out."""
+    lines = ["| check | networks | field | Langevin | difference | 95 % over networks |", "|---|---|---|---|---|---|"]
+    for check, name in CHECKS.items():
+        pairs = np.array([[each.numbers[check], each.control.get(check, np.nan)] for each in networks])
+        pairs = pairs[np.isfinite(pairs).all(axis=1)]
+        if len(pairs) > 2:
+            found, low, high = student(pairs[:, 0] - pairs[:, 1])
+            mark = "**" if low > 0 or high < 0 else ""
+            lines.append(f"| {name} | {len(pairs)} | {pairs[:, 0].mean():.3g} | {pairs[:, 1].mean():.3g} | "
+                         f"{mark}{found:.3g}{mark} | {low:.3g} to {high:.3g} |")  # fmt: skip
+    return lines if len(lines) > 2 else ["too few networks for intervals"]
 
 
 def _effects(networks: Sequence[Network]) -> list[str]:
     lines = ["| number | factor | difference | 95 % |", "|---|---|---|---|"]
-    for key, name in {**CHECKS, MEDIAN: f"change of the {MEDIAN}", STIFFEST: f"change of the {STIFFEST}"}.items():
+    for key, name in {**CHECKS, **BESIDE}.items():
         values = np.array([each.numbers[key] for each in networks], float)
         for effect in main_effects(values, [each.levels for each in networks]):
             mark = "**" if effect.low > 0 or effect.high < 0 else ""
@@ -291,8 +326,7 @@ def write_study(folder: str | pathlib.Path) -> list[pathlib.Path]:
     with atomic_write(folder / TABLE) as path:
         table_of(networks).to_csv(path, index=False)
     write_text(folder / PAGE, page_of(networks))
-    draw_study(networks, CHECKS | {MEDIAN: f"change of the {MEDIAN}", STIFFEST: f"change of the {STIFFEST}"},
-               folder / FIGURE)  # fmt: skip
+    draw_study(networks, CHECKS | BESIDE, folder / FIGURE)
     return [folder / name for name in (TABLE, PAGE, FIGURE)]
 
 

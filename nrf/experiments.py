@@ -21,7 +21,7 @@ well, in the run folder `known` inside this one: what the checks find there says
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -110,11 +110,19 @@ def make_jobs(config: ConfigDict, workdir: str | pathlib.Path) -> list[Job]:
 
     # Before any control is computed, what cannot be recorded is refused.
     jobs = [make_job(protocol, config, trained) for protocol in protocols.values()]
-    tuned_on = trained.space.to_states(images.train[:CHAINS])
+    shown = [protocols[name] for name in controlled_experiments(config) if protocols[name].clamped]
+    tuned_on = tuning_images(trained.space.to_states(images.train[: CHAINS // 2]), shown)
     for control in make_controls(config, workdir, trained, tuned_on):
         controlled = [protocols[name] for name in controlled_experiments(config)]
         jobs += [make_job(protocol, control.config, control.trained, control) for protocol in controlled]
     return jobs
+
+
+def tuning_images(data: np.ndarray, protocols: Sequence[Protocol]) -> np.ndarray:
+    """Images on which a control is tuned: (N, H, W, C) data, and as many of the strongest that protocols show."""
+    shown = np.concatenate([data, *(protocol.images for protocol in protocols)])
+    strength = np.square(shown - data.mean(axis=0)).mean(axis=(1, 2, 3))
+    return np.concatenate([data, shown[np.argsort(strength)[-len(data) :]]])
 
 
 def check_settings(config: ConfigDict) -> None:

@@ -17,8 +17,9 @@ SCENES, KINDS = ("natural", "white", "scrambled"), ("additive", "joint")
 def network(scene="natural", kind="joint", number=0.5, r_hat=1.0, **chains):
     """A network of which every check found the same number."""
     rows = {check: {"verdict": "absent", "unit": "u", "found": number} for check in study.CHECKS}
-    numbers = dict.fromkeys((*study.CHECKS, study.MEDIAN, study.STIFFEST), number)
-    return study.Network(f"{scene}_{kind}", {"name": scene, "mixing": kind}, rows, numbers, {"r_hat": r_hat, **chains})
+    numbers = dict.fromkeys((*study.CHECKS, *study.BESIDE), number)
+    levels, slow = {"name": scene, "mixing": kind}, dict.fromkeys(study.CHECKS, number - 0.5)
+    return study.Network(f"{scene}_{kind}", levels, rows, numbers, {"r_hat": r_hat, **chains}, slow)
 
 
 def test_factors_are_the_fields_that_vary_each_once():
@@ -78,6 +79,8 @@ def test_networks_without_stationary_chains_are_marked_and_judged_apart(tmp_path
     assert text.startswith("9 networks, 6 of them with stationary chains.") and "| 'natural'" not in text
     assert "| natural | joint | 4 (1) |" in text
     alone = text.split("## Verdicts over networks with stationary chains (6)")[1]
+    assert "| variability is quenched | 6 | 0.3 | -0.2 | **0.5** |" in alone  # a paired difference, all alike
+    assert "3.85 (0.4–5) |" in text  # the span of the kurtosis in a cell
     assert "mixing: additive less joint | **-0.2**" in alone and "absent in 6, undecided in 0" in alone
     table = study.table_of([*good, *bad])
     assert list(table["stationary"]) == [True] * 6 + [False] * 3

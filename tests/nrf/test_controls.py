@@ -1,5 +1,6 @@
 """Controls differ from the experiment by what they say and by nothing else."""
 
+from collections import namedtuple
 
 import jax
 import jax.numpy as jnp
@@ -179,6 +180,18 @@ def test_tuning_is_deterministic_and_takes_a_stable_step(small_model, tuned):
     assert controls.tune_step_size(config, *trained_and_images(small_model, config)) == tuned
     # The curvature of the energy is about 1, so that a step of 2 is unstable.
     assert 0.02 < tuned.step_size < 2 and tuned.step_size in (0.05 * np.array(tuned.tried))
+
+
+def test_tuning_looks_at_the_strongest_stimuli_as_much_as_at_data():
+    rng = np.random.default_rng(0)
+    data = rng.normal(0.3, 0.1, (4, 8, 8, 1))
+    shown = 0.3 + np.linspace(0, 2, 9)[:, None, None, None] * rng.normal(size=(1, 8, 8, 1))
+    protocol = namedtuple("Protocol", "images")(rng.permutation(shown))
+    found = experiments.tuning_images(data, [protocol])
+    np.testing.assert_array_equal(found[:4], data)
+    np.testing.assert_allclose(found[4:], shown[-4:])  # the four strongest, one after the other
+    # Without stimuli data stand in.
+    assert sorted(experiments.tuning_images(data, [])[4:].sum(axis=(1, 2, 3))) == sorted(data.sum(axis=(1, 2, 3)))
 
 
 def test_step_sizes_of_layers_keep_their_ratio(small_model, monkeypatch):
