@@ -51,9 +51,10 @@ SEED = "seed"
 MOST_R_HAT = 1.1  # of the energy, chains from noise and from data together
 MOST_TEMPERATURE_ERROR = 0.05
 MEDIAN, STIFFEST = "median curvature", "highest curvature"
-LEARNED = "kurtosis"
+LEARNED, PREDICTED = "kurtosis", "predicted variance"
 # What is measured beside the checks, with its name.
 BESIDE = {MEDIAN: f"change of the {MEDIAN}", STIFFEST: f"change of the {STIFFEST}",
+          PREDICTED: "summed variance predicted from curvature, highest over lowest contrast",
           LEARNED: "kurtosis of Gabor responses to samples"}  # fmt: skip
 CHECKS = {name: NAMES[name] for name in UNITS if name != "collinear_synchrony"}
 
@@ -164,13 +165,22 @@ def _rows(verdicts) -> dict[str, dict[str, Any]]:
 
 
 def read_curvature(folder: pathlib.Path) -> dict[str, float]:
-    """Relative change of the clamped curvature from the lowest to the highest contrast; NaN without predictions."""
+    """What the curvature at the highest contrast says beside that at the lowest; NaN without predictions.
+
+    Returns:
+        Relative changes of the median and the highest curvature, and the ratio of the variances of a place's summed
+        state that linear response predicts (NaN where the mean state is no minimum).
+    """
     path = folder / names.PREDICTIONS
     if not path.exists():
-        return {MEDIAN: np.nan, STIFFEST: np.nan}
-    curvature = np.array(json.loads(path.read_text())["modes"]["step_curvature"], float)
+        return {MEDIAN: np.nan, STIFFEST: np.nan, PREDICTED: np.nan}
+    table = json.loads(path.read_text())
+    curvature = np.array(table["modes"]["step_curvature"], float)
     change = curvature[-1] / curvature[0] - 1
-    return {MEDIAN: float(change[1]), STIFFEST: float(change[2])}
+    place = next((signal for name, signal in table["signals"].items() if name.endswith("/site")), {})
+    variance = np.array(place.get("variance", [np.nan]), float)
+    ratio = variance[-1] / variance[0] if min(variance[-1], variance[0]) > 0 else np.nan
+    return {MEDIAN: float(change[1]), STIFFEST: float(change[2]), PREDICTED: float(ratio)}
 
 
 def read_chains(folder: pathlib.Path) -> dict[str, float]:
@@ -261,7 +271,7 @@ def _cells(networks: Sequence[Network]) -> list[str]:
             words = [each.rows[check]["verdict"] for each in cell]
             said = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
             parts.append(f"{_mean([each.numbers[check] for each in cell])} ({said})")
-        parts += [_mean([each.numbers[key] for each in cell]) for key in (MEDIAN, STIFFEST)]
+        parts += [_mean([each.numbers[key] for each in cell]) for key in (MEDIAN, STIFFEST, PREDICTED)]
         kurtosis = [each.numbers[LEARNED] for each in cell]
         parts.append(f"{_mean(kurtosis)} ({min(kurtosis):.3g}–{max(kurtosis):.3g})")
         lines.append(f"| {' | '.join([*levels, *parts])} |")
