@@ -28,7 +28,7 @@ def get_config(preset: str = FIELD) -> ConfigDict:
     config = of_run(preset)
     config.train.start_from = preset
     record = config.record
-    record.update({"experiments": (PRIMARY, TRIALS), "controls": (), "controlled": (), "known": False, "block": 96})
+    record.update({"experiments": (PRIMARY, TRIALS), "controls": (), "known": False, "block": 96})
     record.update({"burn_in": 50, "blank": 150, "stimulus": 300, "blank_after": 0, "variables": (STATE,)})
     record.sets[PRIMARY].update({"contrasts": 4, "angles": 1})
     record.sets[TRIALS].update({"contrasts": (0.8, 1.6, 2.4), "repeats": 32})
