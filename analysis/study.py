@@ -13,9 +13,11 @@ without one; the overshoot ratio; variance during over before; phase consistency
 To them comes what the curvature of the energy says without any recording: by how much the stiffest and the median
 direction change from the lowest to the highest contrast, and what was learned at all: the kurtosis of the responses of
 Gabors to what long chains draw.  The effect of a factor is that of its levels in the linear model of main effects over
-all networks, with Student's interval.  Every number is also compared with that of the same network under Langevin
-dynamics: what is there without inertia is no effect of the dynamics, and may come from the estimator.  Fields whose
-long chains do not agree are no samplers of anything: they are marked, and the tables are made without them as well.
+all networks, with Student's interval.  Networks of one seed share patches, first weights and the noise of their
+recordings: seeds are a block of that model, and means over networks have intervals over the means of seeds.  Every
+number is also compared with that of the same network under Langevin dynamics: what is there without inertia is no
+effect of the dynamics, and may come from the estimator.  Fields whose long chains do not agree are no samplers of
+anything: they are marked, and the tables are made without them as well.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.checks.networks import UNITS, number_of, over_networks, student
+from analysis.checks.networks import UNITS, by_seed, number_of, over_networks, student
 from analysis.checks.table import NAMES, check_trials
 from analysis.load import NotTestable, open_experiment
 from analysis.steps.trials import physical_step, trials_of
@@ -54,8 +56,7 @@ MEDIAN, STIFFEST = "median curvature", "highest curvature"
 LEARNED, PREDICTED = "kurtosis", "predicted variance"
 # What is measured beside the checks, with its name.
 BESIDE = {MEDIAN: f"change of the {MEDIAN}", STIFFEST: f"change of the {STIFFEST}",
-          PREDICTED: "summed variance predicted from curvature, highest over lowest contrast",
-          LEARNED: "kurtosis of Gabor responses to samples"}  # fmt: skip
+          PREDICTED: "variance ratio predicted from curvature", LEARNED: "kurtosis of Gabor responses"}  # fmt: skip
 CHECKS = {name: NAMES[name] for name in UNITS if name != "collinear_synchrony"}
 
 
@@ -64,6 +65,7 @@ class Network(NamedTuple):
 
     name: str  # of its run
     levels: dict[str, str]  # factor: level
+    seed: str
     rows: dict[str, dict[str, Any]]  # check: its row, as in checks.json
     numbers: dict[str, float]  # of the checks, the curvature and what was learned; NaN where nothing was measured
     chains: dict[str, float]  # what long chains at the end of training showed
@@ -98,7 +100,8 @@ def read_networks(folder: str | pathlib.Path) -> list[Network]:
     recorded = [name for name in runs if names.TRIALS in list_recordings(folder / name)]
     if not recorded:
         raise ConfigError(f"no run of the sweep in {folder} has a recording '{names.TRIALS}'; run the stage 'record'")
-    levels = factors_of({name: flatten(read_config(folder / name)) for name in recorded})
+    configs = {name: flatten(read_config(folder / name)) for name in recorded}
+    levels = factors_of(configs)
     found = []
     for name in recorded:
         try:
@@ -112,7 +115,7 @@ def read_networks(folder: str | pathlib.Path) -> list[Network]:
         numbers = {check: number_of(rows[check]) for check in CHECKS} | read_curvature(folder / name)
         numbers[LEARNED] = chains.get(LEARNED, np.nan)
         control = {check: number_of(slow[check]) for check in CHECKS if check in slow}
-        found.append(Network(name, levels[name], rows, numbers, chains, control))
+        found.append(Network(name, levels[name], str(configs[name][SEED]), rows, numbers, chains, control))
     if not found:
         raise ConfigError(f"no recording of the sweep in {folder} is finished; run the stage 'record'")
     return found
@@ -195,12 +198,15 @@ def read_chains(folder: pathlib.Path) -> dict[str, float]:
     return {key: float(value) for key, value in found.items() if value is not None}
 
 
-def main_effects(values: np.ndarray, levels: Sequence[Mapping[str, str]]) -> list[Effect]:
+def main_effects(
+    values: np.ndarray, levels: Sequence[Mapping[str, str]], blocks: Sequence[str] | None = None
+) -> list[Effect]:
     """Differences between the levels of every factor in the linear model of main effects, Student's 95 % intervals.
 
     Args:
         values: (networks,) one number each; NaN is left out.
         levels: of each network, {factor: level}.
+        blocks: of each network, what it shares with others beside its levels, such as a seed; None for nothing.
 
     Returns:
         One effect for each pair of levels of each factor; none where no degree of freedom is left for the error, or a
@@ -212,6 +218,9 @@ def main_effects(values: np.ndarray, levels: Sequence[Mapping[str, str]]) -> lis
         return []
     names_of = {factor: list(dict.fromkeys(each[factor] for each in levels)) for factor in levels[0]}
     columns, places = [np.ones(len(values))], {}
+    if blocks is not None:
+        shared = [block for block, keep in zip(blocks, kept, strict=True) if keep]
+        columns += [np.array([each == block for each in shared], float) for block in list(dict.fromkeys(shared))[1:]]
     for factor, known in names_of.items():
         for level in known[1:]:
             places[factor, level] = len(columns)
@@ -239,7 +248,7 @@ def main_effects(values: np.ndarray, levels: Sequence[Mapping[str, str]]) -> lis
 def table_of(networks: Sequence[Network]) -> pd.DataFrame:
     """A row a network."""
     return pd.DataFrame([
-        {"network": each.name, **each.levels, "stationary": each.stationary, **each.chains,
+        {"network": each.name, **each.levels, SEED: each.seed, "stationary": each.stationary, **each.chains,
          **{f"{check}: verdict": each.rows[check]["verdict"] for check in CHECKS}, **each.numbers}
         for each in networks
     ])  # fmt: skip
@@ -279,15 +288,15 @@ def _cells(networks: Sequence[Network]) -> list[str]:
 
 
 def _verdicts(networks: Sequence[Network]) -> list[str]:
-    lines = ["| check | verdict | number | 95 % over networks | why |", "|---|---|---|---|---|"]
+    lines = ["| check | verdict | number | 95 % | why |", "|---|---|---|---|---|"]
     for check, name in CHECKS.items():
-        row = over_networks(check, [{**each.rows[check], "check": check} for each in networks]).line()
+        rows = [{**each.rows[check], "check": check} for each in networks]
+        row = over_networks(check, rows, _seeds(networks)).line()
         span = "–" if row["low"] is None else f"{row['low']:.3g} to {row['high']:.3g}"
         number = "–" if row["found"] is None else f"{row['found']:.3g} {row['unit']}"
         lines.append(f"| {name} | **{row['verdict']}** | {number} | {span} | {row['reason']} |")
     for key, name in BESIDE.items():
-        values = np.array([each.numbers[key] for each in networks])
-        values = values[np.isfinite(values)]
+        values = by_seed(np.array([each.numbers[key] for each in networks]), _seeds(networks))
         if values.size > 2:
             found, low, high = student(values)
             lines.append(f"| {name} | – | {found:.3g} | {low:.3g} to {high:.3g} | no check |")
@@ -296,12 +305,14 @@ def _verdicts(networks: Sequence[Network]) -> list[str]:
 
 def _less_control(networks: Sequence[Network]) -> list[str]:
     """Paired differences; a network of which one of the two numbers was not measured is left out."""
-    lines = ["| check | networks | field | Langevin | difference | 95 % over networks |", "|---|---|---|---|---|---|"]
+    lines = ["| check | networks | field | Langevin | difference | 95 % |", "|---|---|---|---|---|---|"]
+    seeds = _seeds(networks)
     for check, name in CHECKS.items():
         pairs = np.array([[each.numbers[check], each.control.get(check, np.nan)] for each in networks])
+        units = by_seed(pairs[:, 0] - pairs[:, 1], seeds)
         pairs = pairs[np.isfinite(pairs).all(axis=1)]
-        if len(pairs) > 2:
-            found, low, high = student(pairs[:, 0] - pairs[:, 1])
+        if units.size > 2:
+            found, low, high = student(units)
             mark = "**" if low > 0 or high < 0 else ""
             lines.append(f"| {name} | {len(pairs)} | {pairs[:, 0].mean():.3g} | {pairs[:, 1].mean():.3g} | "
                          f"{mark}{found:.3g}{mark} | {low:.3g} to {high:.3g} |")  # fmt: skip
@@ -312,11 +323,17 @@ def _effects(networks: Sequence[Network]) -> list[str]:
     lines = ["| number | factor | difference | 95 % |", "|---|---|---|---|"]
     for key, name in {**CHECKS, **BESIDE}.items():
         values = np.array([each.numbers[key] for each in networks], float)
-        for effect in main_effects(values, [each.levels for each in networks]):
+        for effect in main_effects(values, [each.levels for each in networks], _seeds(networks)):
             mark = "**" if effect.low > 0 or effect.high < 0 else ""
             lines.append(f"| {name} | {effect.factor}: {effect.one} less {effect.other} | "
                          f"{mark}{effect.found:.3g}{mark} | {effect.low:.3g} to {effect.high:.3g} |")  # fmt: skip
     return lines if len(lines) > 2 else ["too few networks for intervals"]
+
+
+def _seeds(networks: Sequence[Network]) -> list[str] | None:
+    """The seeds, where networks share any."""
+    seeds = [each.seed for each in networks]
+    return seeds if len(set(seeds)) < len(seeds) else None
 
 
 def _mean(values: Sequence[float]) -> str:

@@ -71,12 +71,14 @@ def number_of(row: Row) -> float:
     return np.nan if row.get("found") is None else float(row["found"])
 
 
-def over_networks(check: str, rows: Sequence[Row]) -> Verdict:
+def over_networks(check: str, rows: Sequence[Row], seeds: Sequence[str] | None = None) -> Verdict:
     """One verdict for several networks.
 
     Args:
         check: name, a key of `UNITS`.
         rows: the row of this check of every network.
+        seeds: of the networks; those of one seed share the draws of noise, so that their mean is the unit.  None where
+            every network has its own.
 
     Returns:
         Present or absent where the interval over networks excludes the threshold, or lies below the smallest effect of
@@ -84,14 +86,14 @@ def over_networks(check: str, rows: Sequence[Row]) -> Verdict:
         would decide if they went on alike.
     """
     what = UNITS[check]
-    values = np.array([number_of(row) for row in rows])
-    values = values[np.isfinite(values)]
+    values = by_seed(np.array([number_of(row) for row in rows]), seeds)
     counts = ", ".join(f"{word} in {sum(row['verdict'] == word for row in rows)}" for word in VERDICTS)
     words = f"alone {counts} of {len(rows)} networks"
+    more_of = "networks" if seeds is None else "seeds"
     if not values.size:
         return Verdict(check, NOT_TESTED, None, None, None, what.unit, words)
     if values.size < LEAST_NETWORKS:
-        reason = f"{words}; at least {LEAST_NETWORKS} are needed"
+        reason = f"{words}; at least {LEAST_NETWORKS} {more_of} are needed"
         return Verdict(check, UNDECIDED, float(values.mean()), None, None, what.unit, reason)
     found, low, high = student(values)
     border = what.threshold if what.smallest is None else what.smallest
@@ -99,8 +101,17 @@ def over_networks(check: str, rows: Sequence[Row]) -> Verdict:
         word = PRESENT if (low > what.threshold) == what.above else ABSENT
         return Verdict(check, word, found, low, high, what.unit, words)
     more = networks_needed(values, what.threshold if found > (what.threshold + border) / 2 else border)
-    words += f"; about {more} more networks would decide" if more else "; no affordable number of networks would decide"
+    words += f"; about {more} more {more_of} would decide" if more else f"; no affordable number of {more_of} would"
     return Verdict(check, UNDECIDED, found, low, high, what.unit, words)
+
+
+def by_seed(values: np.ndarray, seeds: Sequence[str] | None = None) -> np.ndarray:
+    """Finite values, averaged over the networks of one seed."""
+    known = np.isfinite(values)
+    if seeds is None:
+        return values[known]
+    seeds = np.asarray(seeds)[known]
+    return np.array([values[known][seeds == seed].mean() for seed in np.unique(seeds)])
 
 
 def between_networks(check: str, rows: Sequence[Row], others: Sequence[Row]) -> Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.
     figure = new_figure(WIDTH, 5.6)
     axes = np.atleast_1d(figure.subplots(2, columns)).ravel()
     for axis, (key, title) in zip(axes, shown.items(), strict=False):
-        style_axes(axis, "", "", title)
+        style_axes(axis, factors[0], "", "\n".join(textwrap.wrap(title, 24)))
         for each in networks:
             place, colour, mark = _look(each, factors, known)
             axis.plot(place, each.numbers[key], MARKS[mark % len(MARKS)], color=COLOURS[colour % len(COLOURS)], ms=4.5,

@@ -14,12 +14,16 @@ from runtime.errors import ConfigError
 SCENES, KINDS = ("natural", "white", "scrambled"), ("additive", "joint")
 
 
-def network(scene="natural", kind="joint", number=0.5, r_hat=1.0, **chains):
-    """A network of which every check found the same number."""
+NUMBERS = itertools.count()
+
+
+def network(scene="natural", kind="joint", number=0.5, r_hat=1.0, seed=None, **chains):
+    """A network of which every check found the same number, with a seed of its own if none is given."""
+    seed = str(next(NUMBERS)) if seed is None else seed
     rows = {check: {"verdict": "absent", "unit": "u", "found": number} for check in study.CHECKS}
     numbers = dict.fromkeys((*study.CHECKS, *study.BESIDE), number)
     levels, slow = {"name": scene, "mixing": kind}, dict.fromkeys(study.CHECKS, number - 0.5)
-    return study.Network(f"{scene}_{kind}", levels, rows, numbers, {"r_hat": r_hat, **chains}, slow)
+    return study.Network(f"{scene}_{kind}", levels, seed, rows, numbers, {"r_hat": r_hat, **chains}, slow)
 
 
 def test_factors_are_the_fields_that_vary_each_once():
@@ -61,6 +65,22 @@ def test_main_effects_of_two_groups_are_student():
     assert (effect.low, effect.high) == pytest.approx((span.low, span.high))
     assert study.main_effects(one[:2], [{"a": "x"}, {"a": "y"}]) == []  # no degree of freedom for the error
     assert study.main_effects(np.full(2, np.nan), [{"a": "x"}] * 2) == []
+
+
+def test_networks_of_one_seed_are_one_unit():
+    """What a seed does to all of its networks is no evidence on their mean, and is taken from what factors do."""
+    rng = np.random.default_rng(2)
+    noise = {str(seed): rng.standard_normal() for seed in range(4)}
+    cells = [(s, k, seed) for s in SCENES for k in KINDS for seed in noise]
+    made = [network(s, k, 0.3 * (s == "natural") + noise[seed], seed=seed) for s, k, seed in cells]
+    values = np.array([each.numbers["synchrony"] for each in made])
+    (effect, *_) = study.main_effects(values, [each.levels for each in made], [each.seed for each in made])
+    assert (effect.low, effect.high) == pytest.approx((0.3, 0.3))
+    row = next(line for line in study._verdicts(made) if line.startswith("| channels share"))
+    span = stats.t.interval(0.95, 3, np.mean(values), np.std(list(noise.values()), ddof=1) / 2)
+    assert f"{span[0]:.3g} to {span[1]:.3g}" in row and "in 24 of" not in row and "of 24 networks" in row
+    text = "\n".join(study._less_control(made))
+    assert "| 24 |" in text and "**0.5** | 0.5 to 0.5 |" in text
 
 
 def test_intervals_of_effects_cover_the_truth():
