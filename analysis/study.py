@@ -259,7 +259,7 @@ def page_of(networks: Sequence[Network]) -> str:
     good = [each for each in networks if each.stationary]
     lines = [f"{len(networks)} networks, {len(good)} of them with stationary chains.", "", *_cells(networks)]
     shown = [(networks, "all networks"), (good, "networks with stationary chains")]
-    for chosen, title in shown if len(good) < len(networks) else shown[:1]:
+    for chosen, title in shown if 0 < len(good) < len(networks) else shown[:1]:
         lines += ["", f"## Verdicts over {title} ({len(chosen)})", "", *_verdicts(chosen)]
         lines += ["", f"## Less the same network under Langevin dynamics, {title} ({len(chosen)})", ""]
         lines += _less_control(chosen)
