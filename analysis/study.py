@@ -180,7 +180,7 @@ def read_curvature(folder: pathlib.Path) -> dict[str, float]:
     table = json.loads(path.read_text())
     curvature = np.array(table["modes"]["step_curvature"], float)
     change = curvature[-1] / curvature[0] - 1
-    place = next((signal for name, signal in table["signals"].items() if name.endswith("/site")), {})
+    place = next((signal for name, signal in table.get("signals", {}).items() if name.endswith("/site")), {})
     variance = np.array(place.get("variance", [np.nan]), float)
     ratio = variance[-1] / variance[0] if min(variance[-1], variance[0]) > 0 else np.nan
     return {MEDIAN: float(change[1]), STIFFEST: float(change[2]), PREDICTED: float(ratio)}
