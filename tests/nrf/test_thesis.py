@@ -19,7 +19,7 @@ SMALL = {
     "model.architecture.kind": "(('conv','conv'),('conv','conv','conv'),('conv','conv'))",
     "model.architecture.base_kernel_padding": "(((3,1),(3,1)),((3,1),(3,1),(3,1)),((3,1),(3,1)))",
     "model.architecture.main_kernel": "(3,3,3)", "model.architecture.num_ch_base": 4,
-    "model.architecture.growth_rate": 4, "model.architecture.num_ch_initter": 4,
+    "model.architecture.num_ch_initter": 4,
     "positive.steps": 3, "negative.steps": 3, "negative.longest": 5, "negative.buffer_size": 8,
     "train.updates": 4, "train.batch": 4,
     "visualise.steps": 6, "visualise.frames": 3, "visualise.samples": 2,
