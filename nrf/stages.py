@@ -6,11 +6,18 @@ stages after it must wait. A stage imports what it needs when it is called: the 
 
 from __future__ import annotations
 
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
 from runtime.errors import RunError
+from runtime.idle import Idle
 from runtime.sweeps import is_sweep, train_sweep
 
 
-def import_(config, workdir, flags) -> bool:
+def import_(config: ConfigDict, workdir: pathlib.Path, flags: Any) -> bool:
     """Make a run folder of a model that was trained elsewhere, or those of a sweep; returns whether all were made."""
     from nrf import together
     from nrf.training import import_weights as run
@@ -22,7 +29,7 @@ def import_(config, workdir, flags) -> bool:
     return train_sweep(config, workdir, members, together.program, flags.executor, flags.executor_options)
 
 
-def train(config, workdir, flags) -> bool:
+def train(config: ConfigDict, workdir: pathlib.Path, flags: Any) -> bool:
     """Train the model, or all runs of a sweep, and say where everything is; returns whether a sweep came to an end."""
     from nrf import sweeps, together
     from nrf.training import summary
@@ -37,14 +44,14 @@ def train(config, workdir, flags) -> bool:
     return finished
 
 
-def visualise(config, workdir, flags) -> None:
+def visualise(config: ConfigDict, workdir: pathlib.Path, flags: Any) -> None:
     """Draw what the trained model samples and what its channels like."""
     from nrf.visualisation import visualise as run
 
     print("drew", *run(config, workdir), sep="\n  ")
 
 
-def record(config, workdir, flags) -> None:
+def record(config: ConfigDict, workdir: pathlib.Path, flags: Any) -> None:
     """Show the trained model stimuli and record its activity, beside what its curvature predicts."""
     from nrf.experiments import record as run
     from nrf.predictions import predict_recording
@@ -53,14 +60,14 @@ def record(config, workdir, flags) -> None:
     print("recorded", *run(config, workdir).values(), sep="\n  ")
 
 
-def record_known(config, workdir, flags) -> None:
+def record_known(config: ConfigDict, workdir: pathlib.Path, flags: Any) -> None:
     """Record the system with known answers and its controls."""
     from nrf.known.recording import record as run
 
     print("recorded", *run(config, workdir).values(), sep="\n  ")
 
 
-def diagnose(config, workdir, flags) -> None:
+def diagnose(config: ConfigDict, workdir: pathlib.Path, flags: Any) -> None:
     """Say whether the field samples its data, how well the chains mix and what the energy tells apart."""
     from nrf.diagnostics import diagnose as run
 
@@ -70,14 +77,14 @@ def diagnose(config, workdir, flags) -> None:
         raise RunError(f"the field in {workdir} does not sample its data: {len(report['faults'])} faults, listed above")
 
 
-def adopt(folder, workdir) -> None:
+def adopt(folder: str | pathlib.Path, workdir: str | pathlib.Path) -> None:
     """Give a field that lies in another folder a run folder of its own."""
     from nrf.trained import adopt as run
 
     run(folder, workdir)
 
 
-def score(config, workdir, flags) -> None:
+def score(config: ConfigDict, workdir: pathlib.Path, flags: Any) -> None:
     """Judge the trained model as a density of images, beside simple models."""
     from nrf.score.scorecard import score as run
 
@@ -86,28 +93,28 @@ def score(config, workdir, flags) -> None:
         print(table.T.round(3).to_string(), f"\ntable and figure in {workdir / 'score'}")
 
 
-def describe(config):
+def describe(config: ConfigDict) -> dict[str, Any]:
     """Records of what would be trained, see `runtime.describe`."""
     from nrf.describe import describe as run
 
     return run(config)
 
 
-def respond(config, workdir, flags) -> None:
+def respond(config: ConfigDict, workdir: pathlib.Path, flags: Any) -> None:
     """Show the trained model images of a file and write what its latents do, for models of real neurons."""
     from nrf.respond import respond as run
 
     print(f"responses in {run(config, workdir)}")
 
 
-def idle(config, stages):
+def idle(config: ConfigDict, stages: Sequence[str]) -> Idle:
     """The fields that do nothing, see `runtime.idle`."""
     from nrf.idle import idle_fields as run
 
     return run(config, stages)
 
 
-def idle_known(config, stages):
+def idle_known(config: ConfigDict, stages: Sequence[str]) -> Idle:
     """Those of the system with known answers."""
     from nrf.idle import idle_known as run
 
