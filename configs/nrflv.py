@@ -239,13 +239,12 @@ def cifar(config: ConfigDict) -> None:
 
 
 def thesis_architecture(config: ConfigDict) -> None:
-    """The architecture of the thesis, trained as the other fields are."""
-    config.data.update({"name": "tfds:cifar10", "size": 32, "channels": 3})
+    """The architecture of the thesis, trained as `cifar` is, at a small batch."""
+    cifar(config)
     config.model.named = "NRFLV_CIFAR_4SL_small_densebackw_wideSL1base"
-    config.negative.update({"chains": 32, "steps": 15})
-    config.train.update({"batch": 16, "updates": 500, "average": 0.99})
-    config.monitor.update({"every": 250, "steps": 600, "chains": 16})
-    config.log.update({"checkpoint_every": 50})
+    config.negative.chains = 32
+    config.train.update({"batch": 16, "updates": 500})
+    config.monitor.chains = 16
 
 
 def thesis(config: ConfigDict) -> None:

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
@@ -29,9 +28,10 @@ from v1models import metrics, repeats
 from v1models.layers import Convolution, Factorized, GaussianReadout, RotatedConvolution
 from v1models.network import Network
 from v1models.specification import NetworkSpec
-from v1models.training import side_by_side, stack_hypers
+from v1models.training import select, side_by_side, stack_hypers
 from v1models.update import Data, Optimization, Trainer, default_hyper, make_trainer
 
+_keep_better = jax.jit(select)  # compiled once for all folds and families of a shape
 READOUTS = {
     "gaussian": lambda units, options: GaussianReadout(units, **options, initial_range=0.5),
     "factorized": lambda units, options: Factorized(units, **options, normalization="features"),
@@ -175,17 +175,6 @@ def _rates(responses):
 def _orders(train, rows, seed, epochs):
     random = np.random.default_rng(seed)
     return np.stack([random.permutation(train)[:rows] for _ in range(epochs)])
-
-
-@jax.jit
-def _keep_better(better, new, old):
-    """The new members where they are better, else the old; random keys go on."""
-    def choose(new, old):
-        if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
-            return new
-        return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-    return jax.tree.map(choose, new, old)
 
 
 def _assemble(found, folds, made, sound):

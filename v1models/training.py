@@ -225,8 +225,8 @@ def _cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _select(condition, new, old):
-    """Tree of new where condition (M,) holds, else of old."""
+def select(condition: jax.Array, new: Any, old: Any) -> Any:
+    """Members of `new` where condition (M,) holds, else of `old`; trees of arrays and random keys (M, ...)."""
 
     def choose(a, b):
         if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
@@ -251,7 +251,7 @@ def _update_best(trainer, best, members, score, epoch, stopping):
     """One look of early stopping: keeps better weights, counts waiting, ends phases. Returns (best, members)."""
     better = best.active & (score > best.score)
     waited = jnp.where(better, 0, best.waited + best.active)
-    params, stats = _select(better, members.params, best.params), _select(better, members.batch_stats, best.batch_stats)
+    params, stats = select(better, members.params, best.params), select(better, members.batch_stats, best.batch_stats)
     ended = best.active & (waited >= stopping.patience)
     phase = best.phase + ended
     active = best.active & (phase < stopping.phases)
@@ -261,7 +261,7 @@ def _update_best(trainer, best, members, score, epoch, stopping):
     fresh = members._replace(
         params=params, batch_stats=stats, optimizer=optimizer, rate_scale=members.rate_scale * stopping.rate_factor
     )
-    members = _select(restart, fresh, members)
+    members = select(restart, fresh, members)
     return Best(
         params,
         stats,
@@ -329,7 +329,7 @@ def fit(
 
     @jax.jit
     def stand_still(best, before, members):
-        return _select(best.active, members, before)
+        return select(best.active, members, before)
 
     @jax.jit
     def look(best, members, score, epoch):
