@@ -17,6 +17,9 @@ GROWTH = ("growth_margin", "growth_window", "growth_cooldown", "growth_first_epo
 def idle_fields(config: ConfigDict, stages: Sequence[str]) -> Idle:
     """The fields that nothing reads when these stages run under this config."""
     idle = Idle()
+    idle.unless_stage(("train",), stages, "sweep.record")
+    if config.sweep.record and "train" in stages:
+        stages = (*stages, "record")
     _training(idle, config, stages)
     _samplers(idle, config, stages)
     for stage in LATER:

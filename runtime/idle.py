@@ -30,6 +30,7 @@ LISTS = {
     "variability": "v1/variability.py", "figures": "v1/figures.py",
 }  # fmt: skip
 CHECKED_WHERE_BUILT = ("model.architecture.", "record.sets.")
+SWEEPS = ("sweep.grid", "sweep.runs")  # what makes a config a sweep
 
 
 class Idle:
@@ -77,8 +78,8 @@ def check_used(
         fields += _varied(config, runs)
     begun = _begun(workdir)
     for field in dict.fromkeys(fields):
-        if field == "sweep.together" and not is_sweep(config):
-            raise ConfigError("config.sweep.together does nothing here: there is no sweep; leave it out")
+        if field.startswith("sweep.") and field not in SWEEPS and not is_sweep(config):
+            raise ConfigError(f"config.{field} does nothing here: there is no sweep; leave it out")
         reason, value = _why(notes, field), flatten(config).get(field)
         if reason and not (field in begun and repr(begun[field]) == repr(value)):
             raise ConfigError(f"config.{field} does nothing here: {reason}; leave it out, or change that")
@@ -133,7 +134,7 @@ def _notes(config: FrozenConfigDict, stages: Sequence[str], idle: Reasons) -> tu
 
 def _why(notes: Sequence[Idle], field: str) -> str:
     """The first reason why a field does nothing in any of the runs; '' where one of them uses it."""
-    reasons = [] if field.split(".")[0] == "sweep" else [note.why(field) for note in notes]
+    reasons = [] if field in SWEEPS else [note.why(field) for note in notes]
     return reasons[0] if reasons and all(reasons) else ""
 
 

@@ -99,6 +99,7 @@ def test_every_field_changes_the_update_or_is_refused(variant):
         (["sampler.underdamped.coupling_sd=0.5"], r"coupling_sd does nothing here: .*mass is 'diagonal'"),
         (["record.level=full"], r"record.level does .* the stage 'record', which --stages does not name, alone reads"),
         (["sweep.together=4"], r"config.sweep.together does nothing here: there is no sweep"),
+        (["sweep.record=True"], r"config.sweep.record does nothing here: there is no sweep"),
         (["sweep.grid=(('seed',(0,1)),('negative.buffer_size',(8,9)))"], r"negative.buffer_size does nothing here"),
         (["sweep.grid=(('seed',(0,1)),)", "train.lr_decay=0.9"], r"train.lr_decay does nothing here"),
     ],
@@ -117,6 +118,7 @@ def test_a_field_that_does_nothing_is_named(overrides, words):
         (["record.level=full", "train.updates=3"], ["train", "record"]),
         (["sweep.grid=(('sampler.name',('underdamped','sghmc')),('sampler.sghmc.friction',(0.1,0.2)))"], ["train"]),
         (["sweep.grid=(('seed',(0,1)),)", "sweep.together=2"], ["train"]),
+        (["sweep.grid=(('seed',(0,1)),)", "sweep.record=True", "record.level=full"], ["train"]),
         (["positive.steps=5", "data.name=tfds:mnist", "data.dir=DATA"], ["record"]),
     ],
 )
