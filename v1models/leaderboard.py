@@ -34,6 +34,7 @@ from runtime.metrics import Progress
 from v1models import cores, exciting, metrics, repeats, ridge, scores, trained
 
 MAY_CHANGE = ("data.path", "scores", "learning", "exciting")
+ADDED = {"data.recordings": ()}  # fields that runs of earlier versions lack
 CORES = ("pixels", *cores.BANKS, "file", "trained")
 NESTED = "groups of images, recordings, and units within them"
 
@@ -46,9 +47,9 @@ def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
     """
     folder = pathlib.Path(workdir)
     check(config)
-    recording = repeats.load_repeats(config.data.path)
+    recording = repeats.load_repeats(config.data.path, config.data.recordings)
     if (folder / CONFIG_FILE).exists():
-        check_same(config, folder, MAY_CHANGE)
+        check_same(config, folder, MAY_CHANGE, ADDED)
     save_config(config, folder)
     images = prepare(recording, config)
     made = repeats.folds(recording.groups, config.folds.count, config.folds.validation, config.folds.seed)
@@ -80,7 +81,7 @@ def check(config: ConfigDict) -> None:
     if config.data.path is None:
         raise ConfigError(
             "config.data.path is not set; give the .npz file of a recording with repeats, as in "
-            "--config.data.path=henaff2021_v1.npz (docs/own_recordings.md says what it holds)"
+            "--config.data.path=henaff2021_v1.npz (docs/own_recordings.md says what it holds), or the deposit's folder"
         )
     if not dict(config.families.items()):
         raise ConfigError("config.families is empty; name at least one family")

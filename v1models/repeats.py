@@ -18,12 +18,12 @@ import os
 import pathlib
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from runtime.errors import ConfigError
+from runtime.errors import ConfigError, did_you_mean
 
 
 class Repeats(NamedTuple):
@@ -103,15 +103,38 @@ def make_repeats(
     return Repeats(images.astype(np.float32), trials, groups.astype(int), categories, recordings)
 
 
-def load_repeats(path: str | os.PathLike) -> Repeats:
-    """Returns the recording in an `.npz` file of the layout above, or in that of `henaff` or `baker`.
+def load_repeats(path: str | os.PathLike, recordings: Sequence[str] = ()) -> Repeats:
+    """Returns the recording in an `.npz` file of the layout above or in that of `henaff` or `baker`, or in a folder.
+
+    Args:
+        path: of the file, or of a folder with the MATLAB files of Hénaff et al. (2021), see `deposit.py`.
+        recordings: names of those whose units are read, empty for all.
 
     Raises:
-        ConfigError: where the file is missing, is no such file, or lacks an array.
+        ConfigError: where the file is missing, is no such file, or lacks an array or a recording.
     """
-    path = pathlib.Path(path)
+    found = _load(pathlib.Path(path))
+    missing = sorted({*recordings} - {*found.recordings})
+    if missing:
+        known = did_you_mean(missing[0], np.unique(found.recordings).tolist())
+        raise ConfigError(f"{path} holds no recording '{missing[0]}'{known}")
+    if not recordings:
+        return found
+    units = np.isin(found.recordings, recordings)
+    trials = found.trials[:, :, units]
+    return found._replace(trials=trials, recordings=found.recordings[units])
+
+
+def _load(path):
+    if path.is_dir():
+        from v1models.deposit import read_deposit  # which needs this file
+
+        return henaff(read_deposit(path), path.name)
     if not path.is_file():
-        raise ConfigError(f"{path} does not exist; give the .npz file of a recording (see docs/own_recordings.md)")
+        raise ConfigError(
+            f"{path} does not exist; give the .npz file of a recording, or the folder of the deposit osf.io/gwtcs (see "
+            "docs/own_recordings.md)"
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

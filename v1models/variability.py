@@ -37,6 +37,7 @@ from v1models import cores, dispersion, metrics, repeats, scores
 from v1models.leaderboard import write_table
 
 MAY_CHANGE = ("data.path", "scores", "folds.validation")  # the last is of earlier versions
+ADDED = {"data.recordings": ()}  # fields that those lack
 REFERENCE, GAIN, SIGNAL = dispersion.OF_MEAN, "shared gain", "signal correlation"
 INDEPENDENT = "{}, latents independent"
 
@@ -53,10 +54,10 @@ def assess(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
     named = {name: path for name, path in config.fields.items() if path is not None}
     if not named:
         raise ConfigError("config.fields names no file; give samples that the stage respond wrote, by name")
-    recording = repeats.load_repeats(config.data.path)
+    recording = repeats.load_repeats(config.data.path, config.data.recordings)
     fields = {name: read_samples(path, len(recording.images)) for name, path in named.items()}
     if (folder / CONFIG_FILE).exists():
-        check_same(config, folder, MAY_CHANGE)
+        check_same(config, folder, MAY_CHANGE, ADDED)
     save_config(config, folder)
     made = repeats.folds(recording.groups, config.folds.count, 0, config.folds.seed)
     read = read_out(fields, recording, made, folder / "read_out")

@@ -10,8 +10,9 @@ ten movies at two zooms, synthetic frames between a movie's first and last, and 
 movie, always: neighboring frames are nearly equal, and splits by frame give high scores to wrong images.
 
 Data: Hénaff, Bai, Charlton, Nauhaus, Simoncelli & Goris (2021), "Primary visual cortex straightens natural video
-trajectories", Nat. Commun. 12:5982; deposit osf.io/gwtcs.  `docs/leaderboard.md` has results, `docs/own_recordings.md`
-says what the .npz file holds and how to write one from any recording with repeats.  Academic use with citation.
+trajectories", Nat. Commun. 12:5982; deposit osf.io/gwtcs, whose folder may stand in place of the .npz file.
+`docs/leaderboard.md` has results, `docs/own_recordings.md` says what the .npz file holds and how to write one from any
+recording with repeats.  Academic use with citation.
 """
 
 from ml_collections import ConfigDict
@@ -75,7 +76,8 @@ def base() -> ConfigDict:
     config.package = "leaderboard"
 
     config.data = ConfigDict()
-    config.data.path = optional(str)  # .npz file of a recording with repeats
+    config.data.path = optional(str)  # .npz file of a recording with repeats, or folder of the deposit osf.io/gwtcs
+    config.data.recordings = ()  # names of those whose units are read, () for all
     config.data.size = 64  # pixels along a side after averaging
     config.data.lags = 1  # frames that a response depends on, its own and those before it; 1 for still images
 

@@ -26,7 +26,8 @@ def get_config(preset: str = "samples") -> ConfigDict:
     config.package = "variability"
 
     config.data = ConfigDict()
-    config.data.path = optional(str)  # .npz file of a recording with repeats
+    config.data.path = optional(str)  # .npz file of a recording with repeats, or folder of the deposit osf.io/gwtcs
+    config.data.recordings = ()  # names of those whose units are read, () for all
 
     config.fields = ConfigDict()  # files of samples that the stage `respond` writes, by the name that tables give them
     config.fields.latents = optional(str)

@@ -91,6 +91,7 @@ def test_families_that_are_there_are_not_fitted_again(small, monkeypatch):
     [
         ("data.path", None, "config.data.path is not set"),
         ("data.size", 7, "cannot be averaged"),
+        ("data.recordings", ("c",), "holds no recording 'c'"),
         ("scores.against", "pixel", "did you mean 'pixels'"),
         ("families.pixels.core", "gabors", "config.families.pixels.core is 'gabors'"),
         ("families.pixels.core", "file", "config.families.pixels.path is not set"),
@@ -115,9 +116,10 @@ def test_bad_fields_are_named(small, tmp_path, field, value, message):
 
 # Other values of every field; what is not here takes twice its number.
 OTHERS = {
-    "folds.seed": 1, "folds.count": 4, "folds.validation": 1, "families.cnn.convolutions": "rotated",
-    "families.cnn.readout": "factorized", "families.cnn.widths": (5,), "families.cnn.noise": "gaussian",
-    "families.cnn.seeds": (1,), "families.gabor_energy.compression": "log", "families.gabor_energy.highest": 0.2,
+    "data.recordings": ("b",), "folds.seed": 1, "folds.count": 4, "folds.validation": 1,
+    "families.cnn.convolutions": "rotated", "families.cnn.readout": "factorized", "families.cnn.widths": (5,),
+    "families.cnn.noise": "gaussian", "families.cnn.seeds": (1,), "families.gabor_energy.compression": "log",
+    "families.gabor_energy.highest": 0.2,
     "scores.against": "pixels", "learning.families": ("pixels",), "learning.groups": (4,), "families.pixels.grid": 4,
     "scores.reliable": 0.9, "families.gabor_energy.core": "steerable", "families.cnn.grid": 4, "exciting.units": 2,
     "families.pixels.compression": "power", "families.cnn.compression": "power", "families.pixels.noise": "gaussian",
