@@ -2,18 +2,22 @@
 
 `compare(config, workdir)` leaves in the run folder
 
-    families/NAME.npz        predictions (n, N) and strengths or weights; a family that is there is not done again
-    leaderboard.csv          one row a family and recording: mean CCnorm, r²_ER and r over units, with intervals
+    families/NAME.npz        predictions of each seed, `singles` (S, n, N) with S = 1 for fixed cores, and strengths or
+                             weights; a family that is there is not done again
+    leaderboard.csv          one row a family and recording: mean CCnorm, r²_ER and r over units, with intervals; beside
+                             each the median over seeds of what one seed reaches (`_single`)
     units.csv                one row a family and unit, with intervals over groups of images
     comparisons.csv          one family (the best, or config.scores.against) less every other: paired differences, Holm;
                              over units, and over recordings and units within them
-    learning.csv             mean CCnorm against the number of groups fitted on
+    learning.csv             mean CCnorm against the number of groups fitted on (`learning.py`)
 
                              every table has the columns `split` and `replication`
     exciting.npz             most exciting images and gradients of the best and the worst units (`exciting.py`)
 
-Units count whose reliability (Spearman–Brown over all repeats) exceeds `config.scores.reliable`; the unit of
-replication over images is the group, the split is by group, and the score is of the images of held-out groups alone.
+A family that is trained from several seeds predicts by their mean, the ensemble: every score, ceiling and comparison is
+the ensemble's, and none of a seed that was chosen.  Units count whose reliability (Spearman–Brown over all repeats)
+exceeds `config.scores.reliable`; the unit of replication over images is the group, the split is by group, and the score
+is of the images of held-out groups alone.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from runtime.config import CONFIG_FILE, check_same, save_config
 from runtime.errors import ConfigError, did_you_mean
 from runtime.files import atomic_write, write_arrays
 from runtime.metrics import Progress
-from v1models import cores, exciting, metrics, repeats, ridge, scores, trained
+from v1models import cores, exciting, learning, metrics, repeats, ridge, scores, trained
 
 MAY_CHANGE = ("data.path", "scores", "learning", "exciting")
 ADDED = {"data.recordings": ()}  # fields that runs of earlier versions lack
@@ -59,18 +63,24 @@ def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
         for name, family in config.families.items()
         if family.core != "trained"
     }
-    predictions = fit_families(config, features, images, recording, made, folder)
+    singles = fit_families(config, features, images, recording, made, folder)
     blocks = np.empty(len(images), int)
     for index, fold in enumerate(made):
         blocks[fold.test] = index
+
+    def collect(predictions):
+        return scores.collect(predictions, recording.trials, recording.groups, blocks)
+
+    each = {name: [collect(one) for one in found] for name, found in singles.items()}
     sums = {
-        name: scores.collect(found, recording.trials, recording.groups, blocks) for name, found in predictions.items()
+        name: each[name][0] if len(found) == 1 else collect(trained.ensemble(found)) for name, found in singles.items()
     }
     reliability = metrics.reliability(recording.trials)
-    board = leaderboard(sums, recording, reliability, config.scores)
+    board = leaderboard(sums, each, recording, reliability, config.scores)
     write_table(units(sums, recording, reliability, config.scores), folder / "units.csv", "groups of images")
     write_table(comparisons(sums, reliability, config.scores, recording.recordings), folder / "comparisons.csv")
-    write_table(learning(features, recording, made, reliability, config), folder / "learning.csv")
+    curves = learning.learning_curves(config, features, images, recording, made, singles, reliability, folder)
+    write_table(curves, folder / "learning.csv")
     exciting.write_exciting_images(config, recording, images, sums, reliability, folder)
     write_table(board, folder / "leaderboard.csv")
     return board
@@ -107,9 +117,10 @@ def check(config: ConfigDict) -> None:
     for name in config.learning.families if config.learning.groups else ():
         if name not in config.families:
             raise ConfigError(f"config.learning.families names '{name}'{did_you_mean(name, config.families)}")
-        if config.families[name].core == "trained":
+        if config.families[name].core == "trained" and min(config.learning.groups) < 2:
             raise ConfigError(
-                f"config.learning.families names '{name}', which is trained; name families of fixed cores"
+                f"config.learning.groups has {min(config.learning.groups)}, but '{name}' in config.learning.families "
+                "is trained and needs a group to fit on and one to stop by; give at least 2"
             )
     against = config.scores.against
     if against is not None and against not in config.families:
@@ -149,14 +160,15 @@ def fit_families(
     made: list[repeats.Fold],
     folder: pathlib.Path,
 ) -> dict[str, np.ndarray]:
-    """Returns predictions (n, N) of every family, each written as soon as it is made."""
+    """Returns predictions (S, n, N) of every family by each of its S seeds, written as soon as they are made."""
     (folder / "families").mkdir(parents=True, exist_ok=True)
     responses, found = recording.average, {}
     with Progress(len(config.families) * len(made), 0, "fitting families") as progress:
         for done, (name, family) in enumerate(config.families.items()):
             path = folder / "families" / f"{name}.npz"
-            if path.exists():
-                found[name] = np.load(path)["predictions"]
+            before = dict(np.load(path)) if path.exists() else {}
+            if "singles" in before:  # files of earlier versions have a mean alone
+                found[name] = before["singles"]
                 progress.update((done + 1) * len(made), f"{name} was there")
                 continue
 
@@ -171,36 +183,50 @@ def fit_families(
             else:
                 arrays = fit_ridge(features[name], responses, recording.groups, made, report)
             write_arrays(path, arrays, compress=True)
-            found[name] = arrays["predictions"]
+            found[name] = arrays["singles"]
     return found
 
 
 def fit_ridge(
     features: np.ndarray, responses: np.ndarray, groups: np.ndarray, made: list[repeats.Fold], report: Callable
 ) -> dict[str, np.ndarray]:
-    """Returns predictions (n, N) by ridge regression from features, and strengths (folds, N)."""
+    """Returns `singles` (1, n, N), predictions by ridge regression from features, and `strengths` (folds, N)."""
     predictions, strengths = np.full(responses.shape, np.nan), []
     for index, fold in enumerate(made):
         predictions[fold.test], chosen = ridge.fit_predict(features, responses, fold, groups)
         strengths.append(chosen)
         report((index + 1) / len(made))
-    return {"predictions": predictions, "strengths": np.stack(strengths)}
+    return {"singles": predictions[None], "strengths": np.stack(strengths)}
 
 
 def leaderboard(
-    sums: dict[str, scores.Sums], recording: repeats.Repeats, reliability: np.ndarray, options: ConfigDict
+    sums: dict[str, scores.Sums],
+    each: dict[str, list[scores.Sums]],
+    recording: repeats.Repeats,
+    reliability: np.ndarray,
+    options: ConfigDict,
 ) -> pd.DataFrame:
-    """One row a family and recording, and one over all recordings."""
+    """One row a family and recording, and one over all recordings.
+
+    Args:
+        sums: of each family's prediction, the mean over its seeds.
+        each: of each seed's.
+        recording: whose units are scored.
+        reliability: of the units, (N,).
+        options: config.scores.
+    """
     rows = []
     for family, collected in sums.items():
         for name in ("all", *np.unique(recording.recordings)):
             keep = reliability > options.reliable
             if name != "all":
                 keep &= recording.recordings == name
-            row = {"family": family, "recording": name, "units": int(keep.sum())}
+            row = {"family": family, "recording": name, "units": int(keep.sum()), "seeds": len(each[family])}
             for label, score in SCORES.items():
                 interval = scores.over_both(score, collected, keep, options.resamples)
                 row |= {label: interval.value, f"{label}_low": interval.low, f"{label}_high": interval.high}
+                one = [np.nanmean(score(seed)[keep]) for seed in each[family]] if keep.any() else [np.nan]
+                row[f"{label}_single"] = float(np.median(one))
             row["ceiling_r"] = float(np.sqrt(np.maximum(reliability[keep], 0)).mean()) if keep.any() else np.nan
             rows.append(row)
     return pd.DataFrame(rows)
@@ -260,31 +286,6 @@ def comparisons(
         ]
     columns = ["family", "other", "difference", "low", "high", "p", "p_holm", "replication"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def learning(
-    features: dict[str, np.ndarray],
-    recording: repeats.Repeats,
-    made: np.ndarray,
-    reliability: np.ndarray,
-    config: ConfigDict,
-) -> pd.DataFrame:
-    """Mean CCnorm over reliable units against the number of groups that models are fitted on."""
-    keep, responses, rows = reliability > config.scores.reliable, recording.average, []
-    for family in config.learning.families:
-        for count in config.learning.groups:
-            predictions, blocks = np.full(responses.shape, np.nan), np.zeros(len(responses), int)
-            for index, fold in enumerate(made):
-                known = np.sort(np.concatenate([fold.train, fold.validation]))
-                names = np.unique(recording.groups[known])
-                few = known[np.isin(recording.groups[known], names[: min(count, len(names))])]
-                part = repeats.Fold(few, few[:0], fold.test)
-                predictions[fold.test] = ridge.fit_predict(features[family], responses, part, recording.groups)[0]
-                blocks[fold.test] = index
-            collected = scores.collect(predictions, recording.trials, recording.groups, blocks)
-            found = scores.over_both(scores.normalized_correlation, collected, keep, config.scores.resamples)
-            rows.append({"family": family, "groups": count, **found._asdict()})
-    return pd.DataFrame(rows, columns=["family", "groups", "value", "low", "high"])
 
 
 def write_table(table: pd.DataFrame, path: pathlib.Path, replication: str = "groups of images and units") -> None:

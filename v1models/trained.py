@@ -6,8 +6,8 @@
 
 Every fold of every seed is a member of one compiled program: members share images and responses, and differ in the rows
 that their epochs go through.  A member's weights are those of the epoch with the highest correlation on its validation
-groups; its test groups are predicted once, by these.  A unit that was not shown an image has no part in that image's
-loss.
+groups; its test groups are predicted once, by these.  A family's prediction is the mean over its seeds, the ensemble,
+and no seed is ever chosen.  A unit that was not shown an image has no part in that image's loss.
 
 Sources: Lurz et al. (2021), ICLR (Gaussian read-out, shared core); Klindt et al. (2017), NeurIPS 30:3509 (factorized
 read-out); Ecker et al. (2019), ICLR (rotation-equivariant core).
@@ -40,9 +40,9 @@ CONVOLUTIONS = {"plain": Convolution, "rotated": RotatedConvolution}
 
 
 class Fitted(NamedTuple):
-    """What a trained family leaves; M members, folds after folds of one seed."""
+    """What a trained family leaves; M members: all folds of the first seed, then those of the next."""
 
-    predictions: np.ndarray  # (n, N), mean over seeds, every image by members that never saw its group
+    singles: np.ndarray  # (S, n, N), by each seed, every image by a member that never saw its group; NaN if it diverged
     params: Any  # of all members, (M, …)
     batch_stats: Any
     epochs: np.ndarray  # (M,), that the weights are from
@@ -78,6 +78,8 @@ def fit_predict(
     responses: np.ndarray,
     made: Sequence[repeats.Fold],
     report: Callable[[float], None] = lambda part: None,
+    seeds: Sequence[int] | None = None,
+    stretch: float = 1.0,
 ) -> Fitted:
     """Fits every fold and seed of a family side by side.
 
@@ -87,15 +89,22 @@ def fit_predict(
         responses: (n, N), NaN where a unit was not shown an image.
         made: folds.
         report: called with the part of the epochs that is done.
+        seeds: None for the family's own.
+        stretch: factor on its epochs, and on those between two looks, where folds have fewer rows than usual.
 
     Raises:
         ConfigError: fields that do not fit.
     """
+    seeds = tuple(family.seeds if seeds is None else seeds)
+    if not seeds:
+        raise ConfigError("seeds is empty; give at least one")
+    length, apart = (max(1, round(stretch * number)) for number in (family.epochs, family.look_every))
     trainer, spec = trainer_of(family, responses.shape[1])
     data = prepare(family, images, responses)
     mask = np.asarray(data.mask)
-    folds = [fold for _ in family.seeds for fold in made]
-    keys = jax.vmap(jax.random.key)(np.repeat(family.seeds, len(made)))
+    folds = [fold for _ in seeds for fold in made]
+    keys = jax.vmap(jax.random.key)(np.repeat(seeds, len(made)))
+    numbers = [seed * len(made) + index for seed in seeds for index in range(len(made))]  # of the orders of rows
     # Every unit starts at its mean response to the images that no fold tests it on, which differ by fold.
     rates = [_rates(responses[np.concatenate([fold.train, fold.validation])]) for fold in folds]
     members = jax.jit(jax.vmap(trainer.init))(keys, np.stack(rates))
@@ -105,9 +114,11 @@ def fit_predict(
     rows = min(len(fold.train) for fold in folds)  # an epoch has as many in every fold, drawn anew each time
     best = np.full(len(folds), -np.inf)
     kept, found, epochs = members, np.zeros((len(folds), *responses.shape), np.float32), np.zeros(len(folds), int)
-    for epoch in range(0, family.epochs, family.look_every):
-        count = min(family.look_every, family.epochs - epoch)
-        orders = np.stack([_orders(fold.train, rows, (seed, epoch), count) for seed, fold in enumerate(folds)])
+    for epoch in range(0, length, apart):
+        count = min(apart, length - epoch)
+        orders = np.stack([
+            _orders(fold.train, rows, (number, epoch), count) for number, fold in zip(numbers, folds, strict=True)
+        ])  # fmt: skip
         members, _ = run(members, hypers, data, orders.astype(np.int32))
         predictions = np.asarray(predict(members, data.images))
         scores = np.array([
@@ -119,10 +130,17 @@ def fit_predict(
         best = np.where(better, scores, best)
         epochs[better], found[better] = epoch + count, predictions[better]
         kept = _keep_better(better, members, kept)
-        report((epoch + count) / family.epochs)
+        report((epoch + count) / length)
     if not np.isfinite(best).any():
         raise ConfigError("no fold's predictions are finite; lower its learning_rate")
     return Fitted(_assemble(found, folds, made, np.isfinite(best)), kept.params, kept.batch_stats, epochs)
+
+
+def ensemble(singles: np.ndarray) -> np.ndarray:
+    """Returns the mean over seeds of predictions (S, n, N), over those that did not diverge; NaN where all did."""
+    there = np.isfinite(singles)
+    total = np.where(there, singles, 0).sum(0, dtype=np.float64)
+    return np.where(there.any(0), total / np.maximum(there.sum(0), 1), np.nan)
 
 
 def prepare(family: ConfigDict, images: np.ndarray, responses: np.ndarray) -> Data:
@@ -137,13 +155,13 @@ def to_arrays(fitted: Fitted) -> dict[str, np.ndarray]:
     """Returns plain arrays of a fitted family, by name, for an .npz file."""
     trees = {"params": fitted.params, "batch_stats": fitted.batch_stats}
     weights = {name: np.asarray(leaf) for name, leaf in flatten_dict(trees, sep="/").items()}
-    return {"predictions": fitted.predictions, "epochs": fitted.epochs, **weights}
+    return {"singles": fitted.singles, "epochs": fitted.epochs, **weights}
 
 
 def from_arrays(arrays: dict[str, np.ndarray]) -> Fitted:
     """Inverse of `to_arrays`."""
     trees = unflatten_dict({name: array for name, array in arrays.items() if "/" in name}, sep="/")
-    return Fitted(arrays["predictions"], trees["params"], trees.get("batch_stats", {}), arrays["epochs"])
+    return Fitted(arrays["singles"], trees["params"], trees.get("batch_stats", {}), arrays["epochs"])
 
 
 def predictor(family: ConfigDict, fitted: Fitted, units: np.ndarray, scale: float) -> Callable[[jax.Array], jax.Array]:
@@ -155,7 +173,7 @@ def predictor(family: ConfigDict, fitted: Fitted, units: np.ndarray, scale: floa
         units: which outputs.
         scale: standard deviation of the averaged images that the members were fitted to.
     """
-    trainer, _ = trainer_of(family, fitted.predictions.shape[1])
+    trainer, _ = trainer_of(family, fitted.singles.shape[2])
     members = jax.vmap(lambda params, stats: trainer.start(params, jax.random.key(0), stats))(
         fitted.params, fitted.batch_stats
     )
@@ -178,10 +196,9 @@ def _orders(train, rows, seed, epochs):
 
 
 def _assemble(found, folds, made, sound):
-    """Predictions (n, N) of test rows, mean over the seeds that did not diverge; NaN where all of a fold's did."""
-    predictions = np.full(found.shape[1:], np.nan)
-    for index, fold in enumerate(made):
-        members = [number for number in range(index, len(folds), len(made)) if sound[number]]
-        if members:
-            predictions[fold.test] = found[members][:, fold.test].mean(0)
-    return predictions
+    """Predictions (S, n, N) of test rows by each seed; NaN where the member of a row's fold diverged."""
+    singles = np.full((len(folds) // len(made), *found.shape[1:]), np.nan, np.float32)
+    for number, fold in enumerate(folds):
+        if sound[number]:
+            singles[number // len(made), fold.test] = found[number][fold.test]
+    return singles

@@ -48,11 +48,13 @@ def write_page(workdir) -> pathlib.Path:
 
 
 CAPTIONS = {
-    "scores": "Mean score over reliable units of all recordings. Bars: 95 % intervals, groups of images and units "
-    "drawn anew. CCnorm estimates the correlation with the expected response, whose ceiling is 1.",
+    "scores": "Mean score over reliable units of all recordings; of trained families that of their seeds' mean "
+    "prediction. Bars: 95 % intervals, groups of images and units drawn anew. CCnorm estimates the correlation with "
+    "the expected response, whose ceiling is 1.",
     "units": "Every unit's correlation with its trial average under the best family, against the highest that noise "
     "allows (square root of its reliability). The line is the ceiling.",
-    "learning": "Mean CCnorm of held-out groups against the number of groups of images that read-outs were fitted on.",
+    "learning": "Mean CCnorm of held-out groups against the number of groups of images that models were fitted on. Of "
+    "trained families: the first seed, for as many updates at every number; a quarter of the groups says when to stop.",
     "exciting": "Images, of the recording's mean contrast at most, that drive a unit's model most (gradient ascent "
     "within the aperture of the recording's images); below each the mean gradient of the prediction by the pixels, and "
     "its root mean square (white: 0), both times the pixels' standard deviation: first the units that are predicted "
@@ -75,8 +77,9 @@ def board_rows(board: pd.DataFrame) -> list[dict]:
             name: (here.loc[name, "cc_norm"], here.loc[name, "cc_norm_low"], here.loc[name, "cc_norm_high"])
             for name in here.index
         }
-        rows.append({"family": row["family"], "units": int(row["units"]), "cells": cells, "r": row["r"]}
-                    | {"r2_corrected": row["r2_corrected"], "ceiling_r": row["ceiling_r"]})  # fmt: skip
+        seeds = {"seeds": int(row["seeds"]), "single": row["cc_norm_single"]}
+        others = {name: row[name] for name in ("family", "r", "r2_corrected", "ceiling_r")}
+        rows.append({"units": int(row["units"]), "cells": cells, **others, **seeds})
     return rows
 
 

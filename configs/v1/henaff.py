@@ -53,7 +53,7 @@ def family(core: str, **options) -> ConfigDict:
         "widths": (9, 5),  # pixels of their kernels, one number a convolution
         "noise": "poisson",  # poisson, gaussian, gamma or tweedie (zero-inflated gamma)
         "l1": 0.1,  # penalty on the read-out's weights
-        "seeds": (0,),
+        "seeds": (0, 1, 2, 3, 4),  # the prediction is the mean over them
         "epochs": 30,
         "look_every": 3,  # epochs between two looks at the validation groups
         "batch_size": 16,
@@ -102,7 +102,7 @@ def base() -> ConfigDict:
     config.scores.against = optional(str)  # family that all others are taken from, in pairs; None for the best
 
     config.learning = ConfigDict()
-    config.learning.families = ("pixels", "steerable")
+    config.learning.families = ("pixels", "steerable", *TRAINED)
     config.learning.groups = (2, 4, 6, 8)  # groups of images to fit on
 
     config.exciting = ConfigDict()

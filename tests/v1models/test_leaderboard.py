@@ -35,10 +35,10 @@ def small(tmp_path_factory):
     config.data.update({"path": str(folder / "mine.npz"), "size": SIZE})
     for name in ("steerable_power", "steerable"):
         del config.families[name]
-    config.families.cnn = family("trained", grid=8, widths=(3,), features=2, epochs=2, look_every=1)
+    config.families.cnn = family("trained", grid=8, widths=(3,), features=2, epochs=2, look_every=1, seeds=(0, 1))
     config.families.pixels.grid = 8
     config.families.gabor_energy.update({"grid": 2, "scales": 2, "orientations": 4})
-    config.learning.update({"families": ("gabor_energy",), "groups": (2, 8)})
+    config.learning.update({"families": ("gabor_energy", "cnn"), "groups": (2, 8)})
     config.scores.resamples = 50
     config.exciting.update({"units": 1, "steps": 3})
     return config, folder / "run"
@@ -54,8 +54,16 @@ def test_the_family_behind_the_data_wins_and_the_page_shows_it(small):
     whole = board[board["recording"] == "all"].set_index("family")
     assert whole.loc["gabor_energy", "cc_norm"] > 0.6 > whole.loc["pixels", "cc_norm"]
     assert whole.loc["gabor_energy", "cc_norm_low"] < whole.loc["gabor_energy", "cc_norm"]
-    learning = pd.read_csv(folder / "learning.csv").set_index("groups")["value"]
-    assert learning[8] > learning[2]
+    assert whole["seeds"].to_dict() == {"pixels": 1, "gabor_energy": 1, "cnn": 2}
+    assert (whole["cc_norm_single"] == whole["cc_norm"]).to_dict() == {
+        "pixels": True,
+        "gabor_energy": True,
+        "cnn": False,
+    }
+    learning = pd.read_csv(folder / "learning.csv").set_index(["family", "groups"])["value"]
+    assert learning["gabor_energy", 8] > learning["gabor_energy", 2] and np.isfinite(learning["cnn"]).all()
+    singles = np.load(folder / "families" / "cnn.npz")["singles"]
+    assert singles.shape == (2, 80, 8) and [path.name for path in (folder / "learning").iterdir()] == ["cnn_2.npz"]
     assert set(whole.index) == {"pixels", "gabor_energy", "cnn"}
     assert np.isfinite(whole["cc_norm"]).all()
     assert (board["recording"] != "all").sum() == 6
@@ -66,6 +74,7 @@ def test_the_family_behind_the_data_wins_and_the_page_shows_it(small):
             assert found[name].shape == (2, SIZE, SIZE)
             assert np.abs(found[name][:, 0]).max() < 1e-6 and np.abs(found[name][:, 1:]).max(axis=(1, 2)).min() > 0
     page = write_page(folder).read_text()
+    assert "one of them" in page and f"{whole.loc['cnn', 'cc_norm_single']:.3f}" in page
     for picture in ("scores.png", "units.png", "learning.png", "exciting.png"):
         assert picture in page
         assert (folder / picture).stat().st_size > 3000
@@ -74,6 +83,7 @@ def test_the_family_behind_the_data_wins_and_the_page_shows_it(small):
 
 def test_families_that_are_there_are_not_fitted_again(small, monkeypatch):
     config, folder = small
+    monkeypatch.setattr("v1models.leaderboard.trained.fit_predict", None)
     compare(config, folder)
     monkeypatch.setattr("v1models.leaderboard.ridge.fit_predict", None)
     again = config.copy_and_resolve_references()
@@ -99,7 +109,8 @@ def test_families_that_are_there_are_not_fitted_again(small, monkeypatch):
         ("families.gabor_energy.grid", 5, "does not divide"),
         ("scores.reliable", 2.0, "config.scores.reliable"),
         ("learning.families", ("dnn",), "config.learning.families names 'dnn'"),
-        ("learning.families", ("cnn",), "names 'cnn', which is trained"),
+        ("learning.groups", (1, 4), "is trained and needs a group to fit on and one to stop by"),
+        ("families.cnn.seeds", (), "config.families.cnn: seeds is empty"),
         ("families.cnn.readout", "gauss", "config.families.cnn: readout is 'gauss'"),
         ("folds.count", 40, "40 folds"),
         ("data.lags", 0, "config.data.lags is 0"),

@@ -34,7 +34,7 @@ def fitted(world):
 def test_a_shared_core_finds_what_made_the_responses(world, fitted):
     options, _, responses, made = world
     shown = np.isfinite(responses)
-    found = metrics.pearson(fitted.predictions, np.nan_to_num(responses), shown)
+    found = metrics.pearson(fitted.singles[0], np.nan_to_num(responses), shown)
     assert np.mean(found) > 0.6, found
     assert fitted.epochs.shape == (len(made),)
     assert (fitted.epochs % options.look_every == 0).all()
@@ -45,8 +45,25 @@ def test_test_groups_have_no_part_in_their_own_fold(world, fitted):
     changed = responses.copy()
     changed[made[0].test] = 7.0
     again = trained.fit_predict(options, images, changed, made)
-    np.testing.assert_allclose(again.predictions[made[0].test], fitted.predictions[made[0].test], rtol=1e-5, atol=1e-6)
-    assert np.abs(again.predictions[made[1].test] - fitted.predictions[made[1].test]).max() > 0.1
+    np.testing.assert_allclose(again.singles[0][made[0].test], fitted.singles[0][made[0].test], rtol=1e-5, atol=1e-6)
+    assert np.abs(again.singles[0][made[1].test] - fitted.singles[0][made[1].test]).max() > 0.1
+
+
+def test_a_seed_is_the_same_in_any_company_and_the_family_predicts_by_their_mean(world, fitted):
+    options, images, responses, made = world
+    both = trained.fit_predict(options, images, responses, made, seeds=(3, 0))
+    assert both.singles.shape == (2, *responses.shape) and both.epochs.shape == (2 * len(made),)
+    np.testing.assert_allclose(both.singles[1], fitted.singles[0], rtol=1e-3, atol=1e-3)
+    assert np.abs(both.singles[0] - both.singles[1]).max() > 0.1
+    found, shown = trained.ensemble(both.singles), np.isfinite(responses)
+    np.testing.assert_allclose(found, both.singles.mean(0), rtol=1e-6)
+    each = [metrics.pearson(one, np.nan_to_num(responses), shown).mean() for one in both.singles]
+    assert metrics.pearson(found, np.nan_to_num(responses), shown).mean() > np.mean(each)
+    both.singles[0, made[0].test] = np.nan  # where one diverged the other predicts, and where both did nothing does
+    both.singles[:, made[1].test] = np.nan
+    found = trained.ensemble(both.singles)
+    np.testing.assert_array_equal(found[made[0].test], both.singles[1][made[0].test])
+    assert np.isnan(found[made[1].test]).all() and np.isfinite(found[made[2].test]).all()
 
 
 def test_weights_come_back_from_arrays_and_predict_the_same(world, fitted):
@@ -57,7 +74,7 @@ def test_weights_come_back_from_arrays_and_predict_the_same(world, fitted):
     found = np.asarray(predict(images[..., None].astype(np.float32)))
     assert found.shape == (len(images), 2)
     # The mean over folds is near each fold's own prediction of what it did not see.
-    assert np.corrcoef(found[made[0].test, 0], fitted.predictions[made[0].test, 4])[0, 1] > 0.6
+    assert np.corrcoef(found[made[0].test, 0], fitted.singles[0][made[0].test, 4])[0, 1] > 0.6
 
 
 @pytest.mark.parametrize(
