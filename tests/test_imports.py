@@ -27,8 +27,9 @@ ALLOWED = {
     "tests": {"tests", "runtime", "recordings", "nrf", "v1models", "analysis", "configs", "benchmarks"},
 }
 OWN = {*ALLOWED, "launch"}
-# Imported where it is installed, for importing and checking files of the PyTorch original; nothing needs it.
-OPTIONAL = {"torch"}
+# Imported where they are installed: torch for importing and checking files of the PyTorch original, h5py for MATLAB's
+# files of version 7.3. Nothing else needs them.
+OPTIONAL = {"h5py", "torch"}
 LONGEST = 400
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "stuff"}
 
