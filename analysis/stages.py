@@ -47,7 +47,7 @@ def figures(config, workdir, flags) -> None:
 
 def study(config, workdir, flags) -> None:
     """What the recorded fields of a sweep say of its factors."""
-    from analysis.study import write_study as run
+    from analysis.study.tables import write_study as run
 
     print("the study is in", *run(workdir), sep="\n  ")
 

@@ -23,9 +23,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
+from nrf.diagnostics import held_out_images
 from nrf.experiments import record
+from nrf.from_config import read_architecture, read_model
+from nrf.image_space import read_image_space
+from nrf.image_statistics import gaussian_like, make_reference, measure
 from nrf.predictions import predict_recording
 from nrf.together import train_together
+from recordings.names import DATA
 from recordings.reading import open_recording
 from runtime.config import CONFIG_FILE, flatten, read_config
 from runtime.files import atomic_write, write_json
@@ -58,12 +63,26 @@ def _record(config: ConfigDict, folder: pathlib.Path) -> bool:
     wanted = json.loads(json.dumps(wanted))
     if mark.exists() and json.loads(mark.read_text()) == wanted:
         return True
+    _measure_data(config, folder)
     predict_recording(config, folder)
     made = record(config, folder)
     if any(open_recording(folder, name, verify=False).missing() for name in made):
         return False
     write_json(mark, wanted)
     return True
+
+
+def _measure_data(config: ConfigDict, folder: pathlib.Path) -> None:
+    """Write the measures of `image_statistics` of the held-out images, and of as many Gaussian ones.
+
+    Those have the images' mean and covariance in the field's coordinates: what second-order structure alone comes to
+    once gain control is undone.  Both are measured as pictures, as the samples of long chains are.
+    """
+    images = held_out_images(config)
+    space = read_image_space(config, read_model(config, read_architecture(config)).bounds[0], folder)
+    gaussian = space.to_images(gaussian_like(space.to_states(images), len(images), config.seed))
+    reference = make_reference(images)
+    write_json(folder / DATA, {"held_out": measure(images, reference), "gaussian": measure(gaussian, reference)})
 
 
 def report(workdir: str | pathlib.Path) -> list[pathlib.Path]:

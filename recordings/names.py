@@ -65,6 +65,7 @@ def sites(layer: int) -> str:
 
 RECORDINGS = "recordings"  # holds one folder a recording
 PREDICTIONS = "predictions.json"  # what the curvature says the recording will show
+DATA = "data_statistics.json"  # held-out images as numbers, and Gaussian ones of the same covariance
 KNOWN = "known"  # a run folder inside it: the system with known answers, recorded beside the field
 CONTACT_SHEET = "stimuli.png"  # beside the arrays of a recording: the images that were shown
 

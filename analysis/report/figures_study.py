@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis.checks.networks import UNITS
 from analysis.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, WIDTH, new_figure, style_axes
+from recordings.names import SHUFFLED
 from runtime.files import write_figure
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
@@ -20,7 +21,8 @@ MARKS = "osD^vP"
 def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.Path) -> None:
     """Draw the numbers of all networks against the first factor; colour is the second, shape the third.
 
-    Hollow points are networks whose chains are not stationary; a dashed line is the threshold of a check.
+    Hollow points are networks whose chains are not stationary, grey crosses the same networks with their weights
+    shuffled, a dashed line is the threshold of a check.
 
     Args:
         networks: `study.Network`s, of at least one factor.
@@ -38,6 +40,8 @@ def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.
             place, colour, mark = _look(each, factors, known)
             axis.plot(place, each.numbers[key], MARKS[mark % len(MARKS)], color=COLOURS[colour % len(COLOURS)], ms=4.5,
                       mfc=None if each.stationary else "none", alpha=0.9)  # fmt: skip
+            if key in each.controls.get(SHUFFLED, {}):
+                axis.plot(place, each.controls[SHUFFLED][key], "x", color=GREY, ms=3.5, zorder=0)
         if key in UNITS:
             axis.axhline(UNITS[key].threshold, color=GREY, lw=0.8, ls="--")
         axis.set_xticks(range(len(known[0])), [level.replace("_", "\n") for level in known[0]], fontsize=7)
@@ -52,7 +56,10 @@ def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.
         axes[0].plot([], [], MARKS[place % len(MARKS)], color=GREY, label=f"{factors[2]} {level}")[0]
         for place, level in enumerate(known[2] if len(factors) > 2 else ())
     ]
-    handles.append(axes[0].plot([], [], "o", color=GREY, mfc="none", label="chains not stationary")[0])
+    if not all(each.stationary for each in networks):
+        handles.append(axes[0].plot([], [], "o", color=GREY, mfc="none", label="chains not stationary")[0])
+    if any(SHUFFLED in each.controls for each in networks):
+        handles.append(axes[0].plot([], [], "x", color=GREY, label="the same with shuffled weights")[0])
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
     write_figure(path, figure, dpi=110)
 

@@ -3,8 +3,8 @@
     python launch.py --config=configs/study/scenes.py --stages=train,study --workdir=runs/scenes
 
 trains 60 small fields (8×8 patches, one latent layer, about 2,250 weights), records their responses to contrast under
-the sampler and under Langevin dynamics, and judges them: 3 data sets × 2 treatments of contrast × 2 architectures × 5
-seeds.  Tables, one row a network and one a cell, and a figure are left in the folder (see analysis/study.py).
+the sampler, under Langevin dynamics and with their weights shuffled, and judges them: 3 data sets × 2 treatments of
+contrast × 2 architectures × 5 seeds.  Tables and a figure are left in the folder (see analysis/study/).
 `--executor=dask --executor-options=workers=2` gives each of two cores a network at a time.
 
     natural, scrambled, white    patches of photographs; the same with their phases drawn anew; white noise with the
@@ -25,7 +25,7 @@ not come to rest (docs/training.md).  Stretched patches have hardly any that cou
 from ml_collections import ConfigDict
 
 from configs.nrflv import base
-from recordings.names import LANGEVIN, PRIMARY, TRIALS
+from recordings.names import LANGEVIN, PRIMARY, SHUFFLED, TRIALS
 from runtime.errors import ConfigError
 
 SEEDS = 5
@@ -88,7 +88,7 @@ def small_field() -> ConfigDict:
     # Looked at once, at the end, for long enough to say whether chains from noise and from data agree.
     config.monitor.update({"every": 550, "steps": 1000, "chains": 32})
     record = config.record
-    record.update({"experiments": (PRIMARY, TRIALS), "controls": (LANGEVIN,), "controlled": (TRIALS,)})
+    record.update({"experiments": (PRIMARY, TRIALS), "controls": (LANGEVIN, SHUFFLED), "controlled": (TRIALS,)})
     record.update({"burn_in": 50, "blank": 150, "stimulus": 400, "blank_after": 0, "block": 64, "known": False})
     record.sets[TRIALS].update({"contrasts": (0.8, 1.6, 2.8)})
     record.sets[PRIMARY].update({"contrasts": 8, "angles": 1})

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from analysis import pipeline, study
+from analysis import pipeline
 from analysis.load import NotTestable, open_experiment
 from analysis.steps import trials as steps
+from analysis.study import __main__ as study
+from analysis.study import networks
 from nrf.known import recording
 from recordings.names import KNOWN, TRIALS
 from recordings.periods import TimeScale
@@ -83,19 +85,21 @@ def test_runs_of_a_sweep_are_judged_each_as_a_network(small, tmp_path, monkeypat
         (folder / "predictions.json").write_text('{"modes": {"step_curvature": [[1, 2, 4], [1, 2, 5], [1, 3, 3]]}}')
         with MetricsWriter(folder) as writer:
             writer.write(1, {"chains/r_hat/energy": 1.02, "chains/temperature/layer_0": 1.0 if name == "a" else 1.3})
+    (tmp_path / "a" / "data_statistics.json").write_text('{"gaussian": {"gabor_kurtosis": 3.25, "pixel_sd": 1}}')
     (tmp_path / "sweep.json").write_text(json.dumps({"runs": [{"name": "a"}, {"name": "b"}, {"name": "gone"}]}))
     study.main([str(tmp_path)])
-    gating, held = study.read_networks(tmp_path)
+    gating, held = networks.read_networks(tmp_path)
     assert gating.rows["resonance_rises"]["verdict"] == "present" and gating.numbers["resonance_rises"] > 0.3
     assert held.numbers["resonance_rises"] < 0.2 and held.rows["faster_than_reference"]["verdict"] == "not tested"
     assert gating.numbers["variability_quenched"] < 0.8 < held.numbers["variability_quenched"]
     assert gating.levels == {"scale": "mode"} and gating.stationary and not held.stationary
-    assert (gating.numbers[study.MEDIAN], gating.numbers[study.STIFFEST]) == (0.5, -0.25)
+    assert (gating.numbers[networks.MEDIAN], gating.numbers[networks.STIFFEST]) == (0.5, -0.25)
     assert gating.chains["temperature_0"] == 1
+    assert gating.images == {"gaussian": 3.25} and held.images == gating.controls == {}
     assert "2 networks, 1 of them" in (tmp_path / "study.md").read_text() and (tmp_path / "images/study.png").exists()
     # What was judged is not judged again while the recording is the same.
-    monkeypatch.setattr(study, "check_trials", None)
-    assert study.read_networks(tmp_path)[0].rows == gating.rows
+    monkeypatch.setattr(networks, "check_trials", None)
+    assert networks.read_networks(tmp_path)[0].rows == gating.rows
 
 
 def test_time_is_physical(small):

@@ -61,7 +61,8 @@ def test_runs_are_recorded_once_they_are_trained_and_once_alone(tmp_path, monkey
     recorded, missing = [], {folders[2]: [5]}  # the first is finished, the second is not, the third is broken off
     results = [{"finished": True}, {"finished": False}, {"finished": True}]
     monkeypatch.setattr(sweeps, "train_together", lambda configs, folders: [dict(each) for each in results])
-    monkeypatch.setattr(sweeps, "predict_recording", lambda config, folder: None)
+    for name in ("predict_recording", "_measure_data"):
+        monkeypatch.setattr(sweeps, name, lambda config, folder: None)
     monkeypatch.setattr(sweeps, "record", lambda config, folder: recorded.append(folder) or {"trials": folder})
     opened = type("Opened", (), {"missing": lambda self: missing.get(self.folder, [])})
     monkeypatch.setattr(
