@@ -52,17 +52,15 @@ def main_effects(values: np.ndarray, levels: Sequence[Levels], blocks: Sequence[
         One effect for each pair of levels of each factor; none where no degree of freedom is left for the error, or a
         level has no network.
     """
-    values, levels, blocks = _known(values, levels, blocks)
-    if not levels:
-        return []
-    columns = _columns(levels, blocks)
+    values, levels, blocks, known = _known(values, levels, blocks)
+    columns = _columns(levels, blocks, known)
     fit = _fit(values, columns)
     if fit is None:
         return []
     places = {name: place for place, name in enumerate(columns)}
     found = []
-    for factor, known in _names(levels).items():
-        for one, other in itertools.combinations(known, 2):
+    for factor, some in known.items():
+        for one, other in itertools.combinations(some, 2):
             contrast = np.zeros(len(columns))
             for level, sign in ((one, 1.0), (other, -1.0)):
                 if (factor, level) in places:
@@ -84,12 +82,10 @@ def interactions(values: np.ndarray, levels: Sequence[Levels], blocks: Sequence[
     Returns:
         One `Interaction` for each pair of factors that can be tested.
     """
-    values, levels, blocks = _known(values, levels, blocks)
-    if not levels:
-        return []
-    columns = _columns(levels, blocks)
+    values, levels, blocks, known = _known(values, levels, blocks)
+    columns = _columns(levels, blocks, known)
     small, found = _fit(values, columns), []
-    for one, other in itertools.combinations(_names(levels), 2):
+    for one, other in itertools.combinations(known, 2):
         products = {
             (*first, *second): columns[first] * columns[second]
             for first in columns if first[0] == one for second in columns if second[0] == other
@@ -104,23 +100,20 @@ def interactions(values: np.ndarray, levels: Sequence[Levels], blocks: Sequence[
 
 
 def _known(values, levels, blocks):
-    kept = np.isfinite(np.asarray(values, float))
-    chosen = [[each for each, keep in zip(some, kept, strict=True) if keep] for some in (levels, blocks or levels)]
-    return np.asarray(values, float)[kept], chosen[0], chosen[1] if blocks is not None else None
+    """Values that are finite with their levels and blocks, and all levels of each factor as they come."""
+    values = np.asarray(values, float)
+    rows = np.flatnonzero(np.isfinite(values))
+    known = {factor: list(dict.fromkeys(each[factor] for each in levels)) for factor in (levels[0] if levels else ())}
+    return values[rows], [levels[row] for row in rows], None if blocks is None else [blocks[row] for row in rows], known
 
 
-def _names(levels: Sequence[Levels]) -> dict[str, list[str]]:
-    """Levels of each factor, in the order in which they come."""
-    return {factor: list(dict.fromkeys(each[factor] for each in levels)) for factor in levels[0]}
-
-
-def _columns(levels: Sequence[Levels], blocks: Sequence[str] | None) -> dict[tuple[str, str], np.ndarray]:
-    """The mean, the blocks and the levels but the first of each factor, as columns of zeros and ones."""
+def _columns(levels: Sequence[Levels], blocks: Sequence[str] | None, known: Mapping[str, Sequence[str]]):
+    """{name: column} of zeros and ones: the mean, the blocks and the levels but the first of each factor."""
     columns = {("mean", ""): np.ones(len(levels))}
     for block in list(dict.fromkeys(blocks or ()))[1:]:
         columns["block of", block] = np.array([each == block for each in blocks], float)
-    for factor, known in _names(levels).items():
-        for level in known[1:]:
+    for factor, some in known.items():
+        for level in some[1:]:
             columns[factor, level] = np.array([each[factor] == level for each in levels], float)
     return columns
 

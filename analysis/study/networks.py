@@ -33,6 +33,9 @@ LEARNED, PREDICTED = "kurtosis", "predicted variance"
 # What is measured beside the checks, with its name.
 BESIDE = {MEDIAN: f"change of the {MEDIAN}", STIFFEST: f"change of the {STIFFEST}",
           PREDICTED: "variance ratio predicted from curvature", LEARNED: "kurtosis of Gabor responses"}  # fmt: skip
+# What is read of long chains: its name here, and in the log.
+WATCHED = {"r_hat": "r_hat/energy", "spectrum": "pooled/spectrum_distance", "sd": "pooled/pixel_sd_ratio",
+           LEARNED: "pooled/gabor_kurtosis"}  # fmt: skip
 CHECKS = {name: NAMES[name] for name in UNITS if name != "collinear_synchrony"}
 CONTROLS = {names.LANGEVIN: "Langevin dynamics", names.SHUFFLED: "shuffled weights"}
 Rows = dict[str, dict[str, Any]]  # check: its row, as in checks.json
@@ -160,12 +163,16 @@ def read_curvature(folder: pathlib.Path) -> dict[str, float]:
 
 
 def read_chains(folder: pathlib.Path) -> dict[str, float]:
-    """What long chains at the end of training showed: R-hat, spectrum, kurtosis, temperature of each layer over T."""
+    """What long chains at the end of training showed, beside the held-out images where that can be.
+
+    Returns:
+        R-hat of the energy, distance of amplitude spectra, standard deviation of pixels over the images', kurtosis of
+        Gabor responses, kinetic temperature of each layer over T; what was not measured is missing.
+    """
     if not (folder / METRICS).exists():
         return {}
     last = read_metrics(folder).ffill().iloc[-1]
-    found = {"r_hat": last.get("chains/r_hat/energy"), "spectrum": last.get("samples/spectrum_distance")}
-    found[LEARNED] = last.get("chains/pooled/gabor_kurtosis")
+    found = {name: last.get(f"chains/{key}") for name, key in WATCHED.items()}
     found |= {key.split("/")[1] + "_" + key.split("_")[-1]: value for key, value in last.items()
               if key.startswith("chains/temperature/")}  # fmt: skip
     return {key: float(value) for key, value in found.items() if value is not None}

@@ -17,6 +17,14 @@ from runtime.files import atomic_write, write_text
 
 TABLE, PAGE, FIGURE = "study.csv", "study.md", "images/study.png"
 SHOWN = CHECKS | BESIDE
+# What long chains draw beside held-out images, and images that are Gaussian in the field's coordinates.
+LEARNT = {
+    "kurtosis of Gabor responses, long chains": (lambda each: each.chains, LEARNED),
+    "held-out images": (lambda each: each.images, "held_out"),
+    "Gaussian images": (lambda each: each.images, "gaussian"),
+    "distance of amplitude spectra, long chains from held-out images": (lambda each: each.chains, "spectrum"),
+    "standard deviation of pixels over theirs": (lambda each: each.chains, "sd"),
+}
 FEW = ["too few networks for intervals"]
 
 
@@ -72,16 +80,27 @@ def _head(networks: Sequence[Network], good: int) -> Iterator[str]:
     saddles = sum(not np.isfinite(each.numbers[PREDICTED]) for each in networks)
     if 0 < saddles < len(networks):
         yield f"In {saddles} the mean state at the lowest or the highest contrast is no minimum: no variance predicted."
-    for kind, name in (("held_out", "held-out images"), ("gaussian", "Gaussian images in the field's coordinates")):
-        if any(kind in each.images for each in networks):
-            yield f"\nKurtosis of Gabor responses to {name}:"
-            yield from _list(networks, lambda each, kind=kind: each.images.get(kind, np.nan))
+    yield from _quenching(networks)
+    shown = {name: one for name, one in LEARNT.items() if any(one[1] in one[0](each) for each in networks)}
+    if shown:
+        heads = [*networks[0].levels, *shown]
+        yield from ("", "## What was learned", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads))
+        for levels, cell in _by_levels(networks):
+            found = [_spread([part(each).get(key, np.nan) for each in cell]) for part, key in shown.values()]
+            yield f"| {' | '.join([*levels, *found])} |"
 
 
-def _list(networks: Sequence[Network], number) -> Iterator[str]:
-    yield ""
-    for levels, cell in _by_levels(networks):
-        yield f"* {', '.join(levels)}: {_spread([number(each) for each in cell])}"
+def _quenching(networks: Sequence[Network]) -> Iterator[str]:
+    """Whether a fall of variance may come from a change of the mean, and whether curvature foresaw it."""
+    matched = [(each.rows["variability_quenched"].get("details") or {}).get("matched") for each in networks]
+    if any(each is not None for each in matched):
+        yield f"Quenching is matched for the mean in {matched.count(True)}, in {matched.count(False)} it cannot be."
+    pairs = np.array([[each.numbers[PREDICTED], each.numbers["variability_quenched"]] for each in networks])
+    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    if len(pairs) > 2 and pairs.std(axis=0).min() > 0:
+        error = np.sqrt(np.mean((pairs[:, 0] - pairs[:, 1]) ** 2))
+        yield (f"Variance ratios predicted and measured correlate by {np.corrcoef(pairs.T)[0, 1]:.2f} over "
+               f"{len(pairs)} networks, root mean square difference {error:.3f}.")  # fmt: skip
 
 
 def _by_levels(networks: Sequence[Network]) -> list[tuple[tuple[str, ...], list[Network]]]:
