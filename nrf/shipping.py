@@ -1,6 +1,7 @@
 """Make a folder that can be shipped of a run: what loads and shows its field, and nothing that only training needs.
 
     python -m nrf.shipping runs/patches pretrained/patches
+    python -m nrf.shipping runs/thesis pretrained/thesis --without-initializer
 
 The folder has the run's config of data, model and training, its averaged weights as the one checkpoint (float32,
 without optimizer and chains), its whitening, metrics, pictures and diagnostics.  Sheets that show images of a data set
@@ -10,10 +11,10 @@ A model card (`MODEL_CARD.md`) is for people to write.
 
 from __future__ import annotations
 
+import argparse
 import json
 import pathlib
 import shutil
-import sys
 
 from nrf import diagnostics, figures, image_space
 from nrf.field import load as load_field
@@ -28,15 +29,21 @@ FIGURES, SHEETS = ("chains.png", "curves.png", "long_chains.png"), ("samples.png
 OWN = ("natural", "natural_scrambled", "natural_white")  # data sets whose images may be shown and passed on
 OWN_CHAINS, OWN_STEPS = 36, 1000  # of the sheet without data
 LARGEST = 5 * 2**20  # bytes
+# Where the initializer is not shipped: what begins in its place.
+UNGUIDED = (("positive", "start", "random"), ("negative", "fresh", "uniform"))
 
 
-def ship(run: str | pathlib.Path, target: str | pathlib.Path, step: int | str = "latest") -> pathlib.Path:
+def ship(
+    run: str | pathlib.Path, target: str | pathlib.Path, step: int | str = "latest", initializer: bool = True
+) -> pathlib.Path:
     """Copy what a reader of a field needs from a run folder into a folder of its own; returns the folder.
 
     Args:
         run: run folder.
         target: folder to make; it must not hold a field yet.
         step: number of updates of the checkpoint, 'latest' or 'best'.
+        initializer: keep the network that chains of the run began from, where it has one.  It is about as large as the
+            field and no part of its distribution; without it chains begin uniformly over the range of their layers.
 
     Raises:
         ConfigError: no run, a target that is taken, or more than 5 MB.
@@ -50,8 +57,11 @@ def ship(run: str | pathlib.Path, target: str | pathlib.Path, step: int | str = 
     record["config"]["data"]["dir"] = record["config"]["train"]["start_from"] = None
     record["config"] = {name: group for name, group in record["config"].items() if name not in LATER}
     kept = {"step": int(tree["step"]), "variables": tree.get("average") or tree["variables"]}
-    if tree.get("initializer"):
+    if tree.get("initializer") and initializer:
         kept["initializer"] = tree["initializer"]
+    for group, name, instead in () if initializer else UNGUIDED:
+        if record["config"][group][name] == "initializer":
+            record["config"][group][name] = instead
     with Checkpoints(target / "checkpoints") as checkpoints:
         checkpoints.save(kept["step"], kept)
     (target / "images").mkdir(exist_ok=True)
@@ -68,12 +78,22 @@ def ship(run: str | pathlib.Path, target: str | pathlib.Path, step: int | str = 
         figures.sample_sheet(panel, target / "images" / "own_samples.png", title, (0.0, 1.0))
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     if size > LARGEST:
-        raise ConfigError(f"{target} takes {size / 2**20:.1f} MB, more than {LARGEST // 2**20}: log less, or trim it")
+        raise ConfigError(
+            f"{target} takes {size / 2**20:.1f} MB, more than {LARGEST // 2**20}: log less, or leave an initializer out"
+        )
     return target
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        prog="python -m nrf.shipping", description="Make a folder that can be shipped of a run."
+    )
+    parser.add_argument("run", help="run folder")
+    parser.add_argument("target", help="folder to make, pretrained/NAME")
+    parser.add_argument(
+        "--without-initializer", action="store_true", help="leave out the network that chains began from"
+    )
+    given = parser.parse_args()
     with clear_errors():
-        if len(sys.argv) != 3:
-            raise ConfigError("give a run folder and a folder to make: python -m nrf.shipping RUN pretrained/NAME")
-        print(json.dumps({"shipped": str(ship(*sys.argv[1:]))}))
+        folder = ship(given.run, given.target, initializer=not given.without_initializer)
+        print(json.dumps({"shipped": str(folder)}))

@@ -48,6 +48,16 @@ def test_a_shipped_field_holds_the_averaged_weights_and_nothing_of_the_training(
         ship(run, folder)
 
 
+def test_the_initializer_can_be_left_out(shipped, tmp_path):
+    run, _ = shipped
+    folder = ship(run, tmp_path / "field", initializer=False)
+    assert set(read_tree(folder / "checkpoints")) == {"step", "variables"}
+    written = json.loads((folder / "config.json").read_text())["config"]
+    assert written["positive"]["start"] == "random" and written["negative"]["fresh"] != "initializer"
+    field = nrf.load(folder)
+    assert np.isfinite(field.respond(field.sample(seed=0, count=2, steps=2), seed=0, steps=2)[0]).all()
+
+
 def test_a_folder_is_a_config(shipped, tmp_path):
     _, folder = shipped
     config = load_config(str(folder), ["--config.record.block=3", "--config.data.dir=/elsewhere"])
