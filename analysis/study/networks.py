@@ -30,6 +30,7 @@ MOST_R_HAT = 1.1  # of the energy, chains from noise and from data together
 MOST_TEMPERATURE_ERROR = 0.05
 MEDIAN, STIFFEST = "median curvature", "highest curvature"
 LEARNED, PREDICTED = "kurtosis", "predicted variance"
+RESPONSE = "response"
 # What is measured beside the checks, with its name.
 BESIDE = {MEDIAN: f"change of the {MEDIAN}", STIFFEST: f"change of the {STIFFEST}",
           PREDICTED: "variance ratio predicted from curvature", LEARNED: "kurtosis of Gabor responses"}  # fmt: skip
@@ -48,7 +49,7 @@ class Network(NamedTuple):
     levels: dict[str, str]  # factor: level
     seed: str
     rows: Rows
-    numbers: dict[str, float]  # of the checks, the curvature and what was learned; NaN where nothing was measured
+    numbers: dict[str, float]  # of checks, response, curvature and what was learned; NaN where nothing was measured
     chains: dict[str, float]  # what long chains at the end of training showed
     controls: dict[str, dict[str, float]]  # the numbers of the checks under each control that was recorded
     images: dict[str, float]  # kurtosis of held-out images and of Gaussian ones; {} where they were not measured
@@ -87,12 +88,10 @@ def read_networks(folder: str | pathlib.Path) -> list[Network]:
             print(f"left out: {error}")
             continue
         chains = read_chains(folder / name)
-        numbers = {check: number_of(rows[""][check]) for check in CHECKS} | read_curvature(folder / name)
-        numbers[LEARNED] = chains.get(LEARNED, np.nan)
-        controls = {control: {check: number_of(each[check]) for check in CHECKS}
-                    for control, each in rows.items() if control}  # fmt: skip
+        measured = {control: _numbers(each) for control, each in rows.items()}
+        numbers = measured.pop("") | read_curvature(folder / name) | {LEARNED: chains.get(LEARNED, np.nan)}
         images = {kind: each["gabor_kurtosis"] for kind, each in (read_json(folder / name / names.DATA) or {}).items()}
-        found.append(Network(name, levels[name], str(configs[name][SEED]), rows[""], numbers, chains, controls, images))
+        found.append(Network(name, levels[name], str(configs[name][SEED]), rows[""], numbers, chains, measured, images))
     if not found:
         raise ConfigError(f"no recording of the sweep in {folder} is finished; run the stage 'record'")
     return found
@@ -137,6 +136,13 @@ def judge_run(folder: pathlib.Path) -> dict[str, Rows]:
     rows |= {control: _rows(check_trials(each)) for control, each in trials.items()}
     write_json(path, {"recorded": recorded, "rows": rows}, indent=1)
     return rows
+
+
+def _numbers(rows: Rows) -> dict[str, float]:
+    """The number of each check, and by how many standard deviations the strongest stimulus moves the summed state."""
+    details = rows["overshoot_grows"].get("details") or {}
+    moved = abs(details["sustained"][-1]) / details["noise"] if details.get("noise") else np.nan
+    return {check: number_of(rows[check]) for check in CHECKS} | {RESPONSE: moved}
 
 
 def _rows(verdicts) -> Rows:

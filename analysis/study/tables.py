@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.checks.networks import by_seed, over_networks, student
 from analysis.checks.table import holm
 from analysis.study.effects import Effect, interactions, main_effects
-from analysis.study.networks import BESIDE, CHECKS, CONTROLS, LEARNED, PREDICTED, SEED, Network, read_networks
+from analysis.study.networks import BESIDE, CHECKS, CONTROLS, LEARNED, PREDICTED, RESPONSE, SEED, Network, read_networks
 from runtime.files import atomic_write, write_text
 
 TABLE, PAGE, FIGURE = "study.csv", "study.md", "images/study.png"
@@ -91,7 +91,7 @@ def _head(networks: Sequence[Network], good: int) -> Iterator[str]:
 
 
 def _quenching(networks: Sequence[Network]) -> Iterator[str]:
-    """Whether a fall of variance may come from a change of the mean, and whether curvature foresaw it."""
+    """What a fall of variance goes with: changes of the mean, the prediction of curvature, the size of the response."""
     matched = [(each.rows["variability_quenched"].get("details") or {}).get("matched") for each in networks]
     if any(each is not None for each in matched):
         yield f"Quenching is matched for the mean in {matched.count(True)}, in {matched.count(False)} it cannot be."
@@ -101,6 +101,14 @@ def _quenching(networks: Sequence[Network]) -> Iterator[str]:
         error = np.sqrt(np.mean((pairs[:, 0] - pairs[:, 1]) ** 2))
         yield (f"Variance ratios predicted and measured correlate by {np.corrcoef(pairs.T)[0, 1]:.2f} over "
                f"{len(pairs)} networks, root mean square difference {error:.3f}.")  # fmt: skip
+    for name, part in {"fields": None, **{name: control for control, name in CONTROLS.items()}}.items():
+        found = [each.controls.get(part, {}) if part else each.numbers for each in networks]
+        pairs = np.array([[each.get(RESPONSE, np.nan), each.get("variability_quenched", np.nan)] for each in found])
+        pairs = pairs[np.isfinite(pairs).all(axis=1)]
+        if len(pairs) > 2 and pairs.std(axis=0).min() > 0:
+            yield (f"By how many standard deviations the strongest stimulus moves the summed state, {name}: "
+                   f"{_spread(pairs[:, 0])}; over {len(pairs)} networks the variance ratio correlates with it by "
+                   f"{np.corrcoef(pairs.T)[0, 1]:.2f}.")  # fmt: skip
 
 
 def _by_levels(networks: Sequence[Network]) -> list[tuple[tuple[str, ...], list[Network]]]:

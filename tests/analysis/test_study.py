@@ -129,6 +129,7 @@ def test_networks_without_stationary_chains_are_marked_and_judged_apart(tmp_path
     assert "| variability is quenched | 6 | 0.3 | -0.2 | **0.5** |" in alone  # a paired difference, all alike
     assert "| natural | joint | 4 (1) | 3.85 (0.4 to 5); 4 absent | 3.35 (-0.1 to 4.5) |" in text  # and Langevin's
     assert "Split R-hat of the energy is at most 1.400" in text and "within 20.0 % of the set one" in text
+    assert "root mean square difference 0.000" in text and "moves the summed state" not in text
     assert "| white | additive | 7 (7 to 7) |" in text and "Gaussian images" not in text  # of the held-out images
     assert "mixing: additive less joint | **-0.2**" in alone and "absent in 6, undecided in 0" in alone
     # Runs that were not trained here, such as one field under many dynamics, have no long chains at all.

@@ -95,6 +95,7 @@ def test_runs_of_a_sweep_are_judged_each_as_a_network(small, tmp_path, monkeypat
     assert gating.levels == {"scale": "mode"} and gating.stationary and not held.stationary
     assert (gating.numbers[networks.MEDIAN], gating.numbers[networks.STIFFEST]) == (0.5, -0.25)
     assert gating.chains["temperature_0"] == 1
+    assert 0 < gating.numbers[networks.RESPONSE] < 10
     assert gating.images == {"gaussian": 3.25} and held.images == gating.controls == {}
     assert "2 networks, 1 of them" in (tmp_path / "study.md").read_text() and (tmp_path / "images/study.png").exists()
     # What was judged is not judged again while the recording is the same.
