@@ -55,7 +55,7 @@ def learning_curves(
                 predictions = np.full(responses.shape, np.nan)
                 for few in folds:
                     predictions[few.test] = ridge.fit_predict(features[family], responses, few, recording.groups)[0]
-            elif all(len(few.train) == len(fold.train) for few, fold in zip(folds, made, strict=True)):
+            elif all(few is fold for few, fold in zip(folds, made, strict=True)):
                 predictions = singles[family][0]
             else:
                 path = folder / "learning" / f"{family}_{count}.npz"
@@ -68,7 +68,7 @@ def learning_curves(
 
 
 def few_groups(fold: repeats.Fold, groups: np.ndarray, count: int) -> repeats.Fold:
-    """Returns a fold with `count` groups to fit on: a quarter of them (at least one) from its validation groups.
+    """Returns a fold with `count` groups to fit on: a quarter of them, or what is missing, from its validation groups.
 
     Args:
         fold: a fold.
@@ -78,7 +78,7 @@ def few_groups(fold: repeats.Fold, groups: np.ndarray, count: int) -> repeats.Fo
     train, validation = np.unique(groups[fold.train]), np.unique(groups[fold.validation])
     if count >= len(train) + len(validation):
         return fold
-    held = min(max(1, count // 4), len(validation))
+    held = min(max(1, count // 4, count - len(train)), len(validation))
     chosen = train[: max(count - held, 0)], validation[:held]
     return repeats.Fold(
         fold.train[np.isin(groups[fold.train], chosen[0])],

@@ -11,6 +11,8 @@ from runtime.errors import ConfigError
 from v1models import cores
 from v1models.idle import idle_leaderboard
 from v1models.leaderboard import compare
+from v1models.learning import few_groups
+from v1models.repeats import folds
 
 SIZE = 16
 
@@ -94,6 +96,19 @@ def test_families_that_are_there_are_not_fitted_again(small, monkeypatch):
     assert set(table["family"]) == {"pixels"} and "gabor_energy" in set(table["other"])
     rows = table[table["other"] == "gabor_energy"]
     assert len(rows) == 2 == rows["replication"].nunique() and (rows["high"] < 0.1).all()
+
+
+def test_few_groups_are_parts_of_the_fold_and_as_many_as_asked_for():
+    groups = np.repeat(np.arange(10), 3)
+    for validation in (1, 2, 4):
+        for fold in folds(groups, 5, validation):
+            for count in range(2, 8):
+                few = few_groups(fold, groups, count)
+                seen = [np.unique(groups[rows]) for rows in few]
+                assert len(seen[0]) + len(seen[1]) == count and len(seen[1]) >= 1 and len(seen[0]) >= 1
+                assert set(few.train) <= set(fold.train) and set(few.validation) <= set(fold.validation)
+                assert few.test is fold.test
+            assert few_groups(fold, groups, 8) is fold
 
 
 @pytest.mark.parametrize(
