@@ -35,20 +35,20 @@ neurons.
 Choice.  Nothing here is published; all was chosen on a seventh of the training images (`choose`), seed 0, and scored on
 the validation images once (`cnn` twice: again beside `cnn_four`).  Inner scores of the CNN, mean over neurons: two
 convolutions (24 of 7×7, 48 of 3×3) with a linear output .740, softplus .769, exponential .646, softplus and Poisson
-noise .749 (24 epochs, medians of two seeds). With softplus, 14 epochs, one seed: the same .759; with elu .753, with
+noise .749 (24 epochs, medians of two seeds).  With softplus, 14 epochs, one seed: the same .759; with elu .753, with
 dropout after the first layer .750, with a hidden layer .767; three convolutions of 7, 3, 3 .772; of 5, 3, 3 .778, with
 a hidden layer .779, with dropout .5 .772; the first of them with SAME padding .783, with a hidden layer too .782; four
 convolutions and a hidden layer .783.  The last three take 1.3 to 2 times the time of `three_hidden` (.779), which was
 fitted for 30 epochs in their place: .782, the family `cnn`.  A later round, seeds 0 and 1, median and mean prediction:
 `same_padding_hidden` .783, .789; four convolutions on the whole image (`four_same_hidden`) .787, .792; kernels in four
-orientations (`rotated`) .770, .776; four seeds of the first two together .793.  By these `cnn_four`, with 24 epochs for time, and its
-ensemble with `cnn` were settled on, and then scored.  Five seeds take 10 minutes of a core, those of `cnn` 4.5. Others,
-inner scores: ridge with l2 .01 .1 1: .346 .352 .345; LN with (d2x, l1) from (1, .01) to (.001, .0001): .356 to .453,
-best .454; LNLN of 16 units .597 to .679, of 32 .701; HSM with rates 2e-3 to 3e-2: .589 .630 .664 .685 .693; convolved
-differences of Gaussians with dropout and l2 (.3, .1) .677, (.3, .01) .701, (.1, .001) .707, (0, .01) .720; one
-convolution with dropout .3 .741, .5 .730.  Strengths and epochs of separable and klindt were set beforehand and not
-searched, their epochs few for time.  An earlier exploration of two-layer CNNs with a linear output had seen the
-validation score of two widths (.749, .751).
+orientations (`rotated`) .770, .776; four seeds of the first two together .793.  By these `cnn_four`, with 24 epochs
+for time, and its ensemble with `cnn` were settled on, and then scored.  Five seeds take 10 minutes of a core, those of
+`cnn` 4.5.  Others, inner scores: ridge with l2 .01 .1 1: .346 .352 .345; LN with (d2x, l1) from (1, .01) to (.001,
+.0001): .356 to .453, best .454; LNLN of 16 units .597 to .679, of 32 .701; HSM with rates 2e-3 to 3e-2: .589 .630 .664
+.685 .693; convolved differences of Gaussians with dropout and l2 (.3, .1) .677, (.3, .01) .701, (.1, .001) .707, (0,
+.01) .720; one convolution with dropout .3 .741, .5 .730.  Strengths and epochs of separable and klindt were set
+beforehand and not searched, their epochs few for time.  An earlier exploration of two-layer CNNs with a linear output
+had seen the validation score of two widths (.749, .751).
 """
 
 import math
