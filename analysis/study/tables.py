@@ -190,10 +190,10 @@ def _interactions(networks: Sequence[Network]) -> list[str]:
     """The tests of all pairs of factors; where one is significant, what each factor does at the other's levels."""
     found = [(key, each) for key in SHOWN for each in interactions(*_model(networks, key))]
     corrected = holm([each.p_value for _, each in found])
-    lines = [f"| number | factors | p, Holm's of {len(found)} |", "|---|---|---|"]
+    lines = [f"| number | factors | p | Holm's of {len(found)} |", "|---|---|---|---|"]
     inside = ["| number | where | factor | difference | 95 % |", "|---|---|---|---|---|"]
     for (key, each), p in zip(found, corrected, strict=True):
-        lines.append(f"| {SHOWN[key]} | {' × '.join(each.factors)} | {p:.2g} |")
+        lines.append(f"| {SHOWN[key]} | {' × '.join(each.factors)} | {each.p_value:.2g} | {p:.2g} |")
         for factor, other in itertools.permutations(each.factors) if p < 0.05 else ():
             for level in dict.fromkeys(network.levels[other] for network in networks):
                 chosen = [network for network in networks if network.levels[other] == level]
