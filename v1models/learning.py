@@ -47,6 +47,9 @@ def learning_curves(
     for index, fold in enumerate(made):
         blocks[fold.test] = index
     curves = [(family, count) for family in config.learning.families for count in config.learning.groups]
+    columns = ["family", "groups", "value", "low", "high"]
+    if not curves:
+        return pd.DataFrame(columns=columns)
     with Progress(len(curves), 0, "learning curves") as progress:
         for done, (family, count) in enumerate(curves):
             folds = [few_groups(fold, recording.groups, count) for fold in made]
@@ -64,7 +67,7 @@ def learning_curves(
             found = scores.over_both(scores.normalized_correlation, collected, keep, config.scores.resamples)
             rows.append({"family": family, "groups": count, **found._asdict()})
             progress.update(done + 1, family)
-    return pd.DataFrame(rows, columns=["family", "groups", "value", "low", "high"])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def few_groups(fold: repeats.Fold, groups: np.ndarray, count: int) -> repeats.Fold:

@@ -1,6 +1,6 @@
 """Macaque V1 responses to frames of movies, 50 to 60 repeats: families of models judged by scores corrected for noise.
 
-    python launch.py --config=configs/v1/henaff.py --config.data.path=henaff2021_v1.npz            minutes on 2 cores
+    python launch.py --config=configs/v1/henaff.py --config.data.path=henaff2021_v1.npz            ten minutes of a core
     python launch.py --config=configs/v1/henaff.py:quick --config.data.path=henaff2021_v1.npz      under a minute
     python launch.py --config=configs/v1/henaff.py:joined …    a field's latents beside them: docs/joined.md
     python launch.py --config=configs/v1/henaff.py:fields …    and fields trained on patches that are not natural
