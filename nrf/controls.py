@@ -29,6 +29,7 @@ from recordings.names import CONTROLS, DIAGONAL, LANGEVIN, MOMENTUM, SHUFFLED, S
 from recordings.reading import list_recordings, open_recording
 from runtime.checkpoint import read_tree
 from runtime.errors import ConfigError, RunError, did_you_mean
+from runtime.metrics import Progress
 
 # The tuning of Langevin's step size: multiples of config.sampler.langevin.step_size, the first being the reference.
 FACTORS = (0.25, *(2.0 ** (k / 2) for k in range(-2, 12)))
@@ -225,18 +226,20 @@ def tune_step_size(config: ConfigDict, trained: Trained, images: np.ndarray) -> 
     heats = temperature if isinstance(temperature, tuple) else (temperature,) * count
     thermal = sum(0.5 * heats[layer] * int(np.prod(shapes[layer][1:])) for layer in free)
     tried, found, reference, allowed = [], [], None, 0.0
-    for factor in FACTORS:
-        energy, traces = at_factor(np.float32(factor), run_key, trained.weights, states)
-        energy = np.asarray(energy)
-        tried.append(factor)
-        if reference is None:
-            reference = energy
-            allowed = np.clip(np.abs(own_energy - reference), *(share * thermal for share in TOLERANCE))
-        # Written so that an energy that is not finite ends the search.
-        if not (np.abs(energy - reference) <= allowed).all():
-            break
-        times = [autocorrelation_time(np.asarray(trace)).ravel() for trace in traces]
-        found.append((float(np.mean(np.concatenate(times))), factor))
+    with Progress(len(FACTORS), description=f"tuning {LANGEVIN}") as progress:
+        for factor in FACTORS:
+            energy, traces = at_factor(np.float32(factor), run_key, trained.weights, states)
+            energy = np.asarray(energy)
+            tried.append(factor)
+            if reference is None:
+                reference = energy
+                allowed = np.clip(np.abs(own_energy - reference), *(share * thermal for share in TOLERANCE))
+            # Written so that an energy that is not finite ends the search.
+            if not (np.abs(energy - reference) <= allowed).all():
+                break
+            times = [autocorrelation_time(np.asarray(trace)).ravel() for trace in traces]
+            found.append((float(np.mean(np.concatenate(times))), factor))
+            progress.update(len(tried), f"step size times {factor:g}")
     if not found:
         raise RunError(
             f"the control '{LANGEVIN}' diverges at {FACTORS[0]:g} times config.sampler.langevin.step_size ({base}); "
