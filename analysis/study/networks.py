@@ -52,6 +52,7 @@ class Network(NamedTuple):
     numbers: dict[str, float]  # of checks, response, curvature and what was learned; NaN where nothing was measured
     chains: dict[str, float]  # what long chains at the end of training showed
     controls: dict[str, dict[str, float]]  # the numbers of the checks under each control that was recorded
+    said: dict[str, dict[str, str]]  # the verdicts of the checks under each control
     images: dict[str, float]  # kurtosis of held-out images and of Gaussian ones; {} where they were not measured
 
     @property
@@ -90,8 +91,12 @@ def read_networks(folder: str | pathlib.Path) -> list[Network]:
         chains = read_chains(folder / name)
         measured = {control: _numbers(each) for control, each in rows.items()}
         numbers = measured.pop("") | read_curvature(folder / name) | {LEARNED: chains.get(LEARNED, np.nan)}
+        said = {control: {check: each[check]["verdict"] for check in CHECKS}
+                for control, each in rows.items() if control}  # fmt: skip
         images = {kind: each["gabor_kurtosis"] for kind, each in (read_json(folder / name / names.DATA) or {}).items()}
-        found.append(Network(name, levels[name], str(configs[name][SEED]), rows[""], numbers, chains, measured, images))
+        found.append(
+            Network(name, levels[name], str(configs[name][SEED]), rows[""], numbers, chains, measured, said, images)
+        )
     if not found:
         raise ConfigError(f"no recording of the sweep in {folder} is finished; run the stage 'record'")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -126,8 +126,7 @@ def _cells(networks: Sequence[Network]) -> Iterator[str]:
         for levels, cell in _by_levels(networks):
             found = _spread([each.numbers[key] for each in cell])
             if key in CHECKS:
-                words = [each.rows[key]["verdict"] for each in cell]
-                found += "; " + ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+                found += f"; {_count(each.rows[key]['verdict'] for each in cell)}"
             parts = [f"{len(cell)} ({sum(each.stationary for each in cell)})", found]
             parts += [_spread([each.controls.get(c, {}).get(key, np.nan) for each in cell]) for c in beside]
             yield f"| {' | '.join([*levels, *parts])} |"
@@ -160,7 +159,8 @@ def _verdicts(networks: Sequence[Network]) -> list[str]:
 
 def _less_control(networks: Sequence[Network], control: str) -> list[str]:
     """Paired differences; a network of which one of the two numbers was not measured is left out."""
-    lines = [f"| check | networks | field | {CONTROLS[control]} | difference | 95 % |", "|---|---|---|---|---|---|"]
+    lines = [f"| check | networks | field | {CONTROLS[control]} | difference | 95 % | alone, {CONTROLS[control]} |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
     seeds = _seeds(networks)
     for check, name in CHECKS.items():
         pairs = np.array([[each.numbers[check], each.controls.get(control, {}).get(check, np.nan)]
@@ -170,8 +170,9 @@ def _less_control(networks: Sequence[Network], control: str) -> list[str]:
         if units.size > 2:
             found, low, high = student(units)
             mark = "**" if low > 0 or high < 0 else ""
+            alone = _count(each.said[control][check] for each in networks if control in each.said)
             lines.append(f"| {name} | {len(pairs)} | {pairs[:, 0].mean():.3g} | {pairs[:, 1].mean():.3g} | "
-                         f"{mark}{found:.3g}{mark} | {low:.3g} to {high:.3g} |")  # fmt: skip
+                         f"{mark}{found:.3g}{mark} | {low:.3g} to {high:.3g} | {alone} |")  # fmt: skip
     return lines if len(lines) > 2 else FEW
 
 
@@ -219,6 +220,11 @@ def _seeds(networks: Sequence[Network]) -> list[str] | None:
     """The seeds, where networks share any."""
     seeds = [each.seed for each in networks]
     return seeds if len(set(seeds)) < len(seeds) else None
+
+
+def _count(verdicts: Iterable[str]) -> str:
+    words = list(verdicts)
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -26,7 +26,8 @@ def network(scene="natural", kind="joint", number=0.5, r_hat=1.0, seed=None, **c
     rows = {check: {"verdict": "absent", "unit": "u", "found": number} for check in CHECKS}
     numbers, controls = dict.fromkeys(tables.SHOWN, number), {"langevin": dict.fromkeys(CHECKS, number - 0.5)}
     levels, chains, images = {"name": scene, "mixing": kind}, {"r_hat": r_hat, **chains}, {"held_out": 7.0}
-    return Network(f"{scene}_{kind}", levels, seed, rows, numbers, chains, controls, images)
+    said = {"langevin": dict.fromkeys(CHECKS, "undecided")}
+    return Network(f"{scene}_{kind}", levels, seed, rows, numbers, chains, controls, said, images)
 
 
 def test_factors_are_the_fields_that_vary_each_once():
@@ -83,7 +84,7 @@ def test_networks_of_one_seed_are_one_unit():
     span = stats.t.interval(0.95, 3, np.mean(values), np.std(list(noise.values()), ddof=1) / 2)
     assert f"{span[0]:.3g} to {span[1]:.3g}" in row and "in 24 of" not in row and "of 24 networks" in row
     text = "\n".join(tables._less_control(made, "langevin"))
-    assert "| 24 |" in text and "**0.5** | 0.5 to 0.5 |" in text
+    assert "| 24 |" in text and "**0.5** | 0.5 to 0.5 | 24 undecided |" in text
 
 
 def test_interactions_are_found_and_taken_apart():
