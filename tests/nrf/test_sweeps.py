@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,17 @@ def test_runs_are_recorded_once_they_are_trained_and_once_alone(tmp_path, monkey
     longer = with_values(configs[0], {"record.stimulus": 500})
     sweeps.train_and_record([longer, *configs[1:]], folders)
     assert recorded[3:] == [folders[0]]
+
+
+def test_images_are_measured_beside_gaussian_ones_in_the_coordinates_of_the_field(tmp_path):
+    """Both are pictures of one variance; gain control, undone, leaves a Gaussian a little above a kurtosis of 3."""
+    shutil.copy(REPOSITORY / "pretrained/patches/whitening.npz", tmp_path)
+    sweeps._measure_data(with_values(load_config("pretrained/patches"), {"data.num_train": 100}), tmp_path)
+    found = json.loads((tmp_path / "data_statistics.json").read_text())
+    images, gaussian = found["held_out"], found["gaussian"]
+    assert images["pixel_sd_ratio"] == pytest.approx(1) and images["spectrum_distance"] == 0
+    assert gaussian["spectrum_distance"] < 0.25 and 0.8 < gaussian["pixel_sd_ratio"] < 1.25
+    assert 3.05 < gaussian["gabor_kurtosis"] < 4.5 < 6 < images["gabor_kurtosis"]
 
 
 @pytest.mark.slow
