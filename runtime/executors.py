@@ -20,7 +20,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from runtime.errors import ConfigError, RunError, did_you_mean
@@ -28,6 +28,7 @@ from runtime.errors import ConfigError, RunError, did_you_mean
 DEATHS = 2
 LOST = object()
 DEFAULT_JOBS = 4
+RESTART_SECONDS = 20
 # Options of each executor with what they mean; the batch systems take all of `_JOB`.
 _JOB = {
     "jobs": "jobs to submit (default 4)",
@@ -89,6 +90,10 @@ def make_executor(name: str = "local", options: str = "") -> Iterator[Execute]:
         with Client(cluster, set_as_default=False) as client:
             places = len(cluster.workers) if name == "dask" else int(chosen.get("jobs", DEFAULT_JOBS))
             yield lambda function, tasks: _as_completed(client, places, function, tasks)
+            if name == "dask":
+                # A worker that a task has killed starts anew, and dask cannot close it before it has.
+                with suppress(TimeoutError):
+                    client.wait_for_workers(places, timeout=RESTART_SECONDS)
 
 
 def _one_after_another(function, tasks):
