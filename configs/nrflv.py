@@ -4,14 +4,15 @@
                                                           scikit-image; nothing is downloaded; minutes on 2 cores;
                                                           long chains have the data's spectrum, not yet its edges
     python launch.py --config=configs/nrflv.py:patches    the same field trained for longer: `pretrained/patches`
-                                                          (8 minutes of one core)
+                                                          (7 minutes of one core)
     python launch.py --config=configs/nrflv.py:digits --config.data.dir=DATA
-                                                          28x28 digits: `pretrained/digits` (14 minutes of one core)
+                                                          28x28 digits: `pretrained/digits` (15 minutes of one core)
     python launch.py --config=configs/nrflv.py:cifar --config.data.dir=DATA
                                                           32x32 colour photographs, small model: the first half of
                                                           `pretrained/cifar` (36 minutes of one core)
     python launch.py --config=configs/nrflv.py:thesis_architecture --config.data.dir=DATA
-                                                          the architecture of the thesis, trained like the others
+                                                          the architecture of the thesis, trained like the others:
+                                                          the first half of `pretrained/thesis_architecture`
     python launch.py --config=configs/nrflv.py:thesis --config.data.dir=DATA
                                                           the architecture, sampler and schedule of the thesis on
                                                           CIFAR-10: 47,500 updates of 500 + 500 steps at batch 128;
@@ -36,7 +37,7 @@ from runtime.fields import choice, number, optional
 
 
 def get_config(preset: str = "quick") -> ConfigDict:
-    """The config of a preset: quick (default), patches, digits, cifar or thesis; or that of a run in a folder."""
+    """The config of a preset, quick or another of `presets()`, or that of a run in a folder."""
     if pathlib.Path(preset).is_dir():
         return of_run(preset)
     config = base()

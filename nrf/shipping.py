@@ -28,20 +28,18 @@ LATER = ("visualise", "record", "diagnose", "score", "analyse", "respond")
 FIGURES, SHEETS = ("chains.png", "curves.png", "long_chains.png"), ("samples.png", "long_samples.png")
 OWN = ("natural", "natural_scrambled", "natural_white")  # data sets whose images may be shown and passed on
 OWN_CHAINS, OWN_STEPS = 36, 1000  # of the sheet without data
-LARGEST = 5 * 2**20  # bytes
+LARGEST = 5 * 2**20  # bytes, but for the sheet of the field's own chains
+SMALLER = "log less, or leave an initializer out (--without-initializer)"
 # Where the initializer is not shipped: what begins in its place.
 UNGUIDED = (("positive", "start", "random"), ("negative", "fresh", "uniform"))
 
 
-def ship(
-    run: str | pathlib.Path, target: str | pathlib.Path, step: int | str = "latest", initializer: bool = True
-) -> pathlib.Path:
+def ship(run: str | pathlib.Path, target: str | pathlib.Path, initializer: bool = True) -> pathlib.Path:
     """Copy what a reader of a field needs from a run folder into a folder of its own; returns the folder.
 
     Args:
         run: run folder.
         target: folder to make; it must not hold a field yet.
-        step: number of updates of the checkpoint, 'latest' or 'best'.
         initializer: keep the network that chains of the run began from, where it has one.  It is about as large as the
             field and no part of its distribution; without it chains begin uniformly over the range of their layers.
 
@@ -50,7 +48,7 @@ def ship(
         CheckpointError: no such checkpoint.
     """
     run, target = pathlib.Path(run), pathlib.Path(target)
-    record, tree = read_record(run), read_tree(run / "checkpoints", step)
+    record, tree = read_record(run), read_tree(run / "checkpoints")
     if (target / CONFIG_FILE).exists():
         raise ConfigError(f"{target} holds a field already; remove it, or give another folder")
     # Where data, or a run that came before, lie on the machine that trained is no part of the field.
@@ -70,17 +68,16 @@ def ship(
     for name in (image_space.FILE, "metrics.jsonl", diagnostics.FILE, *(f"images/{each}" for each in pictures)):
         if (run / name).exists():
             shutil.copy2(run / name, target / name)
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    if size > LARGEST:
+        shutil.rmtree(target / "checkpoints")
+        raise ConfigError(f"{target} would take {size / 2**20:.1f} MB, more than {LARGEST // 2**20}: {SMALLER}")
     write_json(target / CONFIG_FILE, record, indent=2)
     if not ours:
         drawn = load_field(target).sample(seed=0, count=OWN_CHAINS, steps=OWN_STEPS, start="noise")
         title = f"{record['config']['data']['name']}, update {kept['step']}"
         panel = {f"chains from noise, {OWN_STEPS} steps": drawn}
         figures.sample_sheet(panel, target / "images" / "own_samples.png", title, (0.0, 1.0))
-    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    if size > LARGEST:
-        raise ConfigError(
-            f"{target} takes {size / 2**20:.1f} MB, more than {LARGEST // 2**20}: log less, or leave an initializer out"
-        )
     return target
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import jax
 import numpy as np
@@ -48,14 +49,23 @@ def test_a_shipped_field_holds_the_averaged_weights_and_nothing_of_the_training(
         ship(run, folder)
 
 
-def test_the_initializer_can_be_left_out(shipped, tmp_path):
-    run, _ = shipped
+def test_the_initializer_can_be_left_out(tmp_path):
+    guided = {"positive": {"start": "initializer"}, "negative": {"start": "buffer", "fresh": "initializer"}}
+    run = make_run(tmp_path / "run", tiny_config(**guided))
     folder = ship(run, tmp_path / "field", initializer=False)
     assert set(read_tree(folder / "checkpoints")) == {"step", "variables"}
     written = json.loads((folder / "config.json").read_text())["config"]
-    assert written["positive"]["start"] == "random" and written["negative"]["fresh"] != "initializer"
+    assert (written["positive"]["start"], written["negative"]["fresh"]) == ("random", "uniform")
     field = nrf.load(folder)
     assert np.isfinite(field.respond(field.sample(seed=0, count=2, steps=2), seed=0, steps=2)[0]).all()
+
+
+def test_what_is_too_large_is_refused_and_leaves_no_field(shipped, tmp_path, monkeypatch):
+    run, _ = shipped
+    monkeypatch.setattr("nrf.shipping.LARGEST", 1000)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"would take .* MB, more than 0: log less.*--without-initializer"):
+            ship(run, tmp_path / "field")
 
 
 def test_a_folder_is_a_config(shipped, tmp_path):
@@ -88,7 +98,40 @@ def test_what_is_shipped_loads(folder: pathlib.Path):
     field = nrf.load(folder)
     assert field.sample(seed=0, count=2, steps=2).shape == (2, *field.image_shape)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 5 * 2**20
-    assert len((folder / "MODEL_CARD.md").read_text().split()) > 100
+
+
+# Rows of a model card, and the measure that each shows at the end of chains from noise and from data.
+PCS = ("variance_pc_1-4", "variance_pc_5-16", "variance_pc_17-64", "variance_pc_rest")
+ROWS = {
+    "distance of amplitude spectra": ("spectrum_distance",), "variance over the data's": PCS,
+    "standard deviation of pixels": ("pixel_sd_ratio",),
+}  # fmt: skip
+
+
+def numbers(cell: str) -> list[tuple[float, float]]:
+    """The numbers in a cell of a table, each with half a unit of its last digit."""
+    found = re.findall(r"\d*\.\d+", cell)
+    return [(float(text), 0.501 * 10 ** -len(text.split(".")[1])) for text in found]
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_the_card_says_what_was_measured(folder: pathlib.Path):
+    measured = json.loads((folder / "diagnostics.json").read_text())["long_chains"]
+    last = max((name.split("/")[2] for name in measured if name.startswith("chains/noise/")), key=int)
+    rows = [line.split("|")[1:-1] for line in (folder / "MODEL_CARD.md").read_text().splitlines() if line[:1] == "|"]
+    checked = 0
+    for title, *cells in rows:
+        for start, cell in zip(monitor.STARTS, cells, strict=False):
+            for name in next((names for row, names in ROWS.items() if row in title), ()):
+                (said, unit), *_ = numbers(cell)
+                cell = cell[re.search(r"\d*\.\d+", cell).end() :]
+                assert abs(said - measured[f"chains/{start}/{last}/{name}"]) <= unit, (title, start, name)
+                checked += 1
+        if "split R-hat" in title:
+            (said, unit), *_ = numbers(cells[0])
+            assert abs(said - measured["chains/r_hat/energy"]) <= unit
+            checked += 1
+    assert checked == 13
 
 
 @pytest.mark.slow
