@@ -108,6 +108,7 @@ def test_nuts_samples_the_same_distribution():
     assert_correlated_gaussian(means, covariances, [0.05])
 
 
+@pytest.mark.slow
 def test_nuts_is_near_the_distribution_after_few_steps():
     sampler = make_sampler("nuts", step_size=0.5, temperature=0.05, max_num_doublings=4)
     means, covariances, acceptance = moments(sampler, correlated_gradient, (np.zeros((400, 4), np.float32),), 10, 20)

@@ -200,6 +200,7 @@ def test_tasks_hide_the_hole_alone():
     assert restoration.psnr(restored, patches, hole.judged) > 50
 
 
+@pytest.mark.slow
 def test_stage_goes_on_where_it_stopped(tmp_path, monkeypatch):
     architecture = {
         "state_sizes": ((1, 4, 4), (2, 4, 4)), "connect": ((1,), (0, 1)), "kind": (("conv",), ("conv", "conv")),

@@ -134,14 +134,14 @@ CHANGES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "arrange"),
     [
         ("underdamped", jax.vmap),  # as on an accelerator; the other tests run as the CPU does
-        *(pytest.param(name, way, marks=pytest.mark.slow) for name in ("langevin", "sghmc")
-          for way in (jax.vmap, together.in_turn)),
+        *((name, way) for name in ("langevin", "sghmc") for way in (jax.vmap, together.in_turn)),
     ],
-)  # fmt: skip
+)
 def test_numbers_act_in_a_shared_program_as_they_do_alone(sampler, arrange):
     changes = {field.format(sampler): value for field, value in CHANGES.items()}
     if sampler == "underdamped":

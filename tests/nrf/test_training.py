@@ -193,6 +193,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
     assert done.returncode == 2 and "use 4 or 8" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_every_field_that_training_does_not_read_is_refused(tmp_path):
     more = ["--config.log.histograms_every=1", "--config.positive.stop_threshold=1e-9"]
     config = tiny("--config.train.updates=1", *more, preset="small")
