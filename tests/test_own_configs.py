@@ -151,7 +151,7 @@ SHIPPED = sorted(
 QUICK = ("known", "nrflv", "bl4", "henaff", "figures", "variability")
 MORE = {
     "nrflv": ("patches", "digits", "cifar", "thesis_architecture", "thesis"), "known": ("precise",),
-    "henaff": ("quick", "joined", "fields"), "baker": (), "variability": ("quick",), "figures": ("own",),
+    "henaff": ("quick", "own", "joined", "fields"), "baker": (), "variability": ("quick",), "figures": ("own",),
     "tang": ("choose", "quick"), "klindt": ("gaussian", "ndn3+quick"),
     "scenes": (), "dynamics": (), "published": (),
 }  # fmt: skip

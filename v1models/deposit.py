@@ -142,7 +142,8 @@ def _rows(path, places, shown, shape):
     """Index of each place into (zooms, categories, movies, frames).
 
     The contrast sequences are of some of the movies.  Where the movies with trials are not among those with images the
-    responses number the sequences, and the two are matched in order.
+    responses number the sequences, and the two are matched in order.  A session with a part of the sequences, numbered,
+    whose numbers all happen to be movies with images is taken for one that names movies: the file does not tell.
     """
     zoom, movie, category, frame = np.moveaxis(places.astype(int), 1, 0)
     if (np.array([zoom.max(), category.max() + 1, movie.max(), frame.max()]) > shape[:4]).any():

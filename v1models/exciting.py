@@ -1,9 +1,9 @@
 """What the units of a leaderboard want to see: most exciting images and gradients of the best and the worst.
 
-`write_exciting_images` takes the best family whose prediction has a gradient with respect to pixels, a fixed bank of
-filters or a trained core, and writes `exciting.npz`:
+`write_exciting_images` takes every family whose prediction has a gradient with respect to pixels, all but features that
+come from a file, and writes `exciting/NAME.npz`, for the same units in each:
 
-    units (U,)               the best, then as many of the worst
+    units (U,)               the best under the best of these families, then as many of the worst
     images (U, size, size)   most exciting images, of the recording's mean contrast at most
     gradients, sensitivities (U, size, size)
                              mean and root mean square, over images of the recording, of the derivative of the
@@ -39,8 +39,11 @@ def write_exciting_images(
     reliability: np.ndarray,
     folder: pathlib.Path,
 ) -> None:
-    """Writes most exciting images and gradients of the best and worst reliable units; arguments as in `leaderboard`."""
-    able = [name for name, family in config.families.items() if family.core in (*cores.BANKS, "trained")]
+    """Writes every family's most exciting images and gradients of the best and worst reliable units.
+
+    Arguments as in `leaderboard.leaderboard`; `images` as the cores see them, `folder` of the run.
+    """
+    able = [name for name, family in config.families.items() if family.core != "file"]
     reliable = np.flatnonzero(reliability > config.scores.reliable)
     if not able or not config.exciting.units or not len(reliable):
         return
@@ -49,52 +52,71 @@ def write_exciting_images(
     order = reliable[np.argsort(-np.nan_to_num(quality[best]))]
     count = min(config.exciting.units, len(order) // 2 or 1)
     chosen = np.concatenate([order[:count], order[len(order) - count :]])
-    with np.load(folder / "families" / f"{best}.npz") as file:
-        arrays = {name: file[name] for name in file.files}
-    family = config.families[best]
-    if family.core == "trained":
-        scale = repeats.shrink(images[..., None], family.grid).std()
-        predict = trained.predictor(family, trained.from_arrays(arrays), chosen, scale)
-    else:
-        predict = linear(family, images, recording.average, chosen, arrays["strengths"])
+    (folder / "exciting").mkdir(exist_ok=True)
+    for name in able:
+        with np.load(folder / "families" / f"{name}.npz") as file:
+            arrays = {key: file[key] for key in file.files}
+        family = config.families[name]
+        if family.core == "trained":
+            scale = repeats.shrink(images[..., None], family.grid).std()
+            predict = trained.predictor(family, trained.from_arrays(arrays), chosen, scale)
+        else:
+            predict = linear(family, images, recording.average, chosen, arrays["strengths"])
+        shown = what_excites(predict, images, len(chosen), config.exciting.steps)
+        shown |= {"units": chosen, "cc_norm": scores.normalized_correlation(sums[name])[chosen]}
+        shown |= {"largest": np.nanmax(recording.average[:, chosen], axis=0), "family": np.array(name)}
+        write_arrays(folder / "exciting" / f"{name}.npz", shown, compress=True)
+
+
+def what_excites(
+    predict: Callable[[jax.Array], jax.Array], images: np.ndarray, count: int, steps: int
+) -> dict[str, np.ndarray]:
+    """Returns most exciting images, their predictions, mean gradients and sensitivities of one family's prediction.
+
+    Args:
+        predict: a function from images (n, size, size, 1) to (n, count).
+        images: (n, size, size), of the recording.
+        count: of units.
+        steps: of gradient ascent.
+    """
     norm = float(np.linalg.norm(images.reshape(len(images), -1), axis=1).mean())
     spread = images.std(0)[..., None]
     aperture = spread / spread.max()
     found, drive = interpret.most_exciting_images(
         lambda pictures: predict(pictures * aperture),
         spread.shape,
-        np.arange(len(chosen)),
+        np.arange(count),
         norm,
         jax.random.key(0),
-        config.exciting.steps,
+        steps,
     )
     some = images[np.linspace(0, len(images) - 1, min(AVERAGED, len(images))).astype(int)][..., None]
-    shown = {
-        "units": chosen,
+    return {
         "images": (found * aperture)[..., 0],
         "gradients": (interpret.gradient_receptive_fields(predict, some) * spread)[..., 0],
         "sensitivities": (interpret.gradient_sensitivity(predict, some) * spread)[..., 0],
         "predictions": drive,
-        "cc_norm": scores.normalized_correlation(sums[best])[chosen],
-        "largest": np.nanmax(recording.average[:, chosen], axis=0),
-        "family": np.array(best),
     }
-    write_arrays(folder / "exciting.npz", shown, compress=True)
 
 
 def linear(
     family: ConfigDict, images: np.ndarray, responses: np.ndarray, units: np.ndarray, strengths: np.ndarray
 ) -> Callable[[jax.Array], jax.Array]:
-    """Returns ridge regression on a bank's features, fitted to all images, as a function of images.
+    """Returns ridge regression on features of images, fitted to all images, as a function of images.
 
     Args:
-        family: with a bank of filters as core.
+        family: with a bank of filters, or pixels, as core.
         images: (n, size, size).
         responses: (n, N), NaN where missing.
         units: which of the N.
         strengths: (folds, N), chosen in cross-validation; each unit's geometric median is taken.
     """
-    features = cores.bank(family, images.shape[1])
+    if family.core == "pixels":
+
+        def features(pictures):
+            return repeats.shrink(pictures[..., None], family.grid)
+    else:
+        features = cores.bank(family, images.shape[1])
     maps = np.asarray(jax.jit(features)(images), np.float64)
     middle = np.exp(np.median(np.log(strengths), axis=0))
     fitted = [ridge.weights(maps, responses[:, unit], middle[unit]) for unit in units]

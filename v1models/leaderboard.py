@@ -12,7 +12,7 @@
     learning.csv             mean CCnorm against the number of groups fitted on (`learning.py`)
 
                              every table has the columns `split` and `replication`
-    exciting.npz             most exciting images and gradients of the best and the worst units (`exciting.py`)
+    exciting/NAME.npz        most exciting images and gradients of the best and the worst units (`exciting.py`)
 
 A family that is trained from several seeds predicts by their mean, the ensemble: every score, ceiling and comparison is
 the ensemble's, and none of a seed that was chosen.  Units count whose reliability (Spearman–Brown over all repeats)

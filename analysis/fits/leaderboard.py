@@ -33,13 +33,16 @@ def write_page(workdir) -> pathlib.Path:
     figures.append(("units.png", draw_units(tables["units"], folder), CAPTIONS["units"]))
     if len(tables["learning"]):
         figures.append(("learning.png", draw_learning(tables["learning"], folder), CAPTIONS["learning"]))
-    if (folder / "exciting.npz").exists():
-        figures.append(("exciting.png", draw_exciting(folder), CAPTIONS["exciting"]))
+    rows, caption = board_rows(tables["leaderboard"]), CAPTIONS["exciting"]
+    for name in (row["family"] for row in rows):
+        if (folder / "exciting" / f"{name}.npz").exists():
+            figures.append((f"exciting_{name}.png", draw_exciting(folder, name), caption))
+            caption = "The same units and quantities under another family."
     page = render(
         "leaderboard.html",
         title=folder.name,
         recordings=list(dict.fromkeys(tables["leaderboard"]["recording"])),
-        rows=board_rows(tables["leaderboard"]),
+        rows=rows,
         comparisons=tables["comparisons"].to_dict("records"),
         figures=[(name, caption) for name, _, caption in figures],
     )
@@ -57,8 +60,9 @@ CAPTIONS = {
     "trained families: the first seed, for as many updates at every number; a quarter of the groups says when to stop.",
     "exciting": "Images, of the recording's mean contrast at most, that drive a unit's model most (gradient ascent "
     "within the aperture of the recording's images); below each the mean gradient of the prediction by the pixels, and "
-    "its root mean square (white: 0), both times the pixels' standard deviation: first the units that are predicted "
-    "best, then those predicted worst. They say what the model wants, not more.",
+    "its root mean square (white: 0), both times the pixels' standard deviation: above the units that the best of "
+    "these families predicts best, below those it predicts worst, the same under every family. They say what the model "
+    "wants, not more.",
 }
 
 
@@ -125,9 +129,9 @@ def draw_learning(learning: pd.DataFrame, folder: pathlib.Path) -> pathlib.Path:
     return _save(figure, folder / "learning.png")
 
 
-def draw_exciting(folder: pathlib.Path) -> pathlib.Path:
+def draw_exciting(folder: pathlib.Path, family: str) -> pathlib.Path:
     """Most exciting images with gradients and sensitivities below them, best units above, worst below."""
-    with np.load(folder / "exciting.npz") as file:
+    with np.load(folder / "exciting" / f"{family}.npz") as file:
         arrays = {name: file[name] for name in file.files}
     count = len(arrays["units"]) // 2
     kinds = ("images", "gradients", "sensitivities")
@@ -135,7 +139,7 @@ def draw_exciting(folder: pathlib.Path) -> pathlib.Path:
     figure, axes = plt.subplots(
         rows, count, figsize=(1.6 * count, 1.65 * rows + 0.8), layout="constrained", squeeze=False
     )
-    figure.suptitle(f"family {arrays['family']}", fontsize=9)
+    figure.suptitle(f"family {family}", fontsize=9)
     for index, unit in enumerate(arrays["units"]):
         column, row = index % count, len(kinds) * (index // count)
         for axis, name in zip(axes[row : row + len(kinds), column], kinds, strict=True):
@@ -145,7 +149,7 @@ def draw_exciting(folder: pathlib.Path) -> pathlib.Path:
             axis.imshow(picture, vmax=limit, **colors)
             axis.axis("off")
         axes[row, column].set_title(f"unit {unit}\nCCnorm {arrays['cc_norm'][index]:.2f}", fontsize=7)
-    return _save(figure, folder / "exciting.png")
+    return _save(figure, folder / f"exciting_{family}.png")
 
 
 def _save(figure, path: pathlib.Path) -> pathlib.Path:

@@ -1,7 +1,8 @@
 """Macaque V1 responses to frames of movies, 50 to 60 repeats: families of models judged by scores corrected for noise.
 
-    python launch.py --config=configs/v1/henaff.py --config.data.path=henaff2021_v1.npz            ten minutes of a core
+    python launch.py --config=configs/v1/henaff.py --config.data.path=henaff2021_v1.npz            12 minutes of a core
     python launch.py --config=configs/v1/henaff.py:quick --config.data.path=henaff2021_v1.npz      under a minute
+    python launch.py --config=configs/v1/henaff.py:own …       and features of your own: docs/own_recordings.md
     python launch.py --config=configs/v1/henaff.py:joined …    a field's latents beside them: docs/joined.md
     python launch.py --config=configs/v1/henaff.py:fields …    and fields trained on patches that are not natural
 
@@ -22,9 +23,10 @@ from runtime.fields import optional
 
 
 def get_config(preset: str = "families") -> ConfigDict:
-    """Presets: families (default), quick (no trained cores, fewer draws), joined, fields (with latents of fields)."""
+    """Presets: families (default), own (with features from a file), quick (no trained cores), joined, fields."""
     config = base()
-    select_preset(preset, {"families": lambda config: None, "quick": quick, "joined": joined, "fields": fields})(config)
+    presets = {"families": lambda config: None, "own": own, "quick": quick, "joined": joined, "fields": fields}
+    select_preset(preset, presets)(config)
     return config
 
 
@@ -121,6 +123,11 @@ def quick(config: ConfigDict) -> None:
     config.exciting.update({"units": 3, "steps": 30})
     for name in TRAINED:
         del config.families[name]
+
+
+def own(config: ConfigDict) -> None:
+    """Features that another program made of the same images, as one more family."""
+    config.families.own = family("file")
 
 
 def joined(config: ConfigDict) -> None:

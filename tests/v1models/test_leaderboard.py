@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from ml_collections import ConfigDict
 
 from analysis.fits.leaderboard import write_page
-from configs.v1.henaff import family, get_config
-from runtime.config import ReadRecorder, flatten
+from configs.v1.henaff import family
+from runtime.config import ReadRecorder, flatten, load_config
 from runtime.errors import ConfigError
 from v1models import cores
 from v1models.idle import idle_leaderboard
@@ -19,7 +20,10 @@ SIZE = 16
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A recording of units that weigh Gabor energy, and a config that compares families on it."""
+    """A recording of units that weigh Gabor energy, and a config that compares families on it.
+
+    The family `own` has features from a file, named on the command line: random numbers beside the images' rates.
+    """
     folder = tmp_path_factory.mktemp("leaderboard")
     rng = np.random.default_rng(0)
     images = rng.normal(size=(80, SIZE, SIZE)).cumsum(1).cumsum(2)
@@ -33,9 +37,11 @@ def small(tmp_path_factory):
     trials[5:, ::2] = np.nan
     owners = np.repeat(["a", "b"], 4)
     np.savez(folder / "mine.npz", images=images, trials=trials, groups=np.arange(80) // 8, recordings=owners)
-    config = get_config("quick").unlock()
-    config.data.update({"path": str(folder / "mine.npz"), "size": SIZE})
-    for name in ("steerable_power", "steerable"):
+    np.savez(folder / "features.npz", features=np.hstack([rates, rng.normal(size=(80, 4))]))
+    overrides = [f"data.path={folder / 'mine.npz'}", f"families.own.path={folder / 'features.npz'}"]
+    config = ConfigDict(load_config("configs/v1/henaff.py:own", overrides)).unlock()
+    config.data.size = SIZE
+    for name in ("steerable_power", "steerable", "cnn_rotated"):
         del config.families[name]
     config.families.cnn = family("trained", grid=8, widths=(3,), features=2, epochs=2, look_every=1, seeds=(0, 1))
     config.families.pixels.grid = 8
@@ -56,28 +62,37 @@ def test_the_family_behind_the_data_wins_and_the_page_shows_it(small):
     whole = board[board["recording"] == "all"].set_index("family")
     assert whole.loc["gabor_energy", "cc_norm"] > 0.6 > whole.loc["pixels", "cc_norm"]
     assert whole.loc["gabor_energy", "cc_norm_low"] < whole.loc["gabor_energy", "cc_norm"]
-    assert whole["seeds"].to_dict() == {"pixels": 1, "gabor_energy": 1, "cnn": 2}
+    assert whole.loc["own", "cc_norm"] > 0.9  # the features are the answer
+    assert whole["seeds"].to_dict() == {"pixels": 1, "gabor_energy": 1, "own": 1, "cnn": 2}
     assert (whole["cc_norm_single"] == whole["cc_norm"]).to_dict() == {
         "pixels": True,
         "gabor_energy": True,
+        "own": True,
         "cnn": False,
     }
     learning = pd.read_csv(folder / "learning.csv").set_index(["family", "groups"])["value"]
     assert learning["gabor_energy", 8] > learning["gabor_energy", 2] and np.isfinite(learning["cnn"]).all()
     singles = np.load(folder / "families" / "cnn.npz")["singles"]
     assert singles.shape == (2, 80, 8) and [path.name for path in (folder / "learning").iterdir()] == ["cnn_2.npz"]
-    assert set(whole.index) == {"pixels", "gabor_energy", "cnn"}
+    assert set(whole.index) == {"pixels", "gabor_energy", "own", "cnn"}
     assert np.isfinite(whole["cc_norm"]).all()
-    assert (board["recording"] != "all").sum() == 6
+    assert (board["recording"] != "all").sum() == 8
     tables = [pd.read_csv(folder / f"{name}.csv") for name in ("leaderboard", "units", "comparisons", "learning")]
     assert all({"split", "replication"} <= set(table) for table in tables)
-    with np.load(folder / "exciting.npz") as found:
-        for name in ("images", "gradients", "sensitivities"):
-            assert found[name].shape == (2, SIZE, SIZE)
-            assert np.abs(found[name][:, 0]).max() < 1e-6 and np.abs(found[name][:, 1:]).max(axis=(1, 2)).min() > 0
+    seen = {"pixels", "gabor_energy", "cnn"}  # features from a file have no gradient
+    assert {path.stem for path in (folder / "exciting").iterdir()} == seen
+    units = np.load(folder / "exciting" / "gabor_energy.npz")["units"]
+    for path in (folder / "exciting").iterdir():
+        with np.load(path) as found:
+            assert found["units"].tolist() == units.tolist() and found["family"] == path.stem
+            for name in ("images", "gradients", "sensitivities"):
+                assert found[name].shape == (2, SIZE, SIZE)
+                assert np.abs(found[name][:, 0]).max() < 1e-6 and np.abs(found[name][:, 1:]).max(axis=(1, 2)).min() > 0
+    with np.load(folder / "exciting" / "pixels.npz") as found:  # of a linear model the mean gradient is the gradient
+        np.testing.assert_allclose(np.abs(found["gradients"]), found["sensitivities"], rtol=1e-3, atol=1e-6)
     page = write_page(folder).read_text()
     assert "one of them" in page and f"{whole.loc['cnn', 'cc_norm_single']:.3f}" in page
-    for picture in ("scores.png", "units.png", "learning.png", "exciting.png"):
+    for picture in ("scores.png", "units.png", "learning.png", *(f"exciting_{name}.png" for name in seen)):
         assert picture in page
         assert (folder / picture).stat().st_size > 3000
     assert page.index("gabor_energy") < page.index("pixels")
@@ -119,7 +134,7 @@ def test_few_groups_are_parts_of_the_fold_and_as_many_as_asked_for():
         ("data.recordings", ("c",), "holds no recording 'c'"),
         ("scores.against", "pixel", "did you mean 'pixels'"),
         ("families.pixels.core", "gabors", "config.families.pixels.core is 'gabors'"),
-        ("families.pixels.core", "file", "config.families.pixels.path is not set"),
+        ("families.own.path", None, "config.families.own.path is not set"),
         ("families.gabor_energy.compression", "cube", "compression is 'cube'"),
         ("families.gabor_energy.grid", 5, "does not divide"),
         ("scores.reliable", 2.0, "config.scores.reliable"),
@@ -150,7 +165,7 @@ OTHERS = {
     "scores.reliable": 0.9, "families.gabor_energy.core": "steerable", "families.cnn.grid": 4, "exciting.units": 2,
     "families.pixels.compression": "power", "families.cnn.compression": "power", "families.pixels.noise": "gaussian",
 }  # fmt: skip
-ABOUT = ("package", "data.path", "data.size", "families.pixels.core", "families.cnn.core")
+ABOUT = ("package", "data.path", "data.size", "families.pixels.core", "families.cnn.core", "families.own.core")
 
 
 @pytest.mark.slow
