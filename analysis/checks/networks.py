@@ -140,6 +140,12 @@ def student(values: np.ndarray) -> tuple[float, float, float]:
     return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
 
 
+def p_of_zero(values: np.ndarray) -> float:
+    """Student's two-sided p of a mean of 0."""
+    mean, error = values.mean(), values.std(ddof=1) / np.sqrt(values.size)
+    return float(2 * stats.t.sf(abs(mean) / error, values.size - 1)) if error > 0 else float(mean == 0)
+
+
 def networks_needed(values: np.ndarray, threshold: float) -> int | None:
     """How many more networks would exclude the threshold if mean and spread stayed; None for more than a thousand."""
     distance, spread = abs(values.mean() - threshold), values.std(ddof=1)

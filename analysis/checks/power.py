@@ -113,8 +113,8 @@ def row(rate: Rate) -> str:
 
 
 def decided_by_trials(names: Iterable[str], trials: Iterable[int], recordings: int, channels: int, seed: int) -> str:
-    """Of the answers of known truth, the shares right, undecided and wrong; Markdown, a row a number of trials."""
-    lines = ["| trials a contrast | right | undecided | wrong |", "|---|---|---|---|"]
+    """Of the answers of known truth, the shares right, not decided and wrong; Markdown, a row a number of trials."""
+    lines = ["| trials a contrast | right | undecided or not tested | wrong |", "|---|---|---|---|"]
     for count in trials:
         found = [rate for name in names for rate in rates(name, recordings, count, channels, seed)]
         total = sum(sum(rate.counts) for rate in found)

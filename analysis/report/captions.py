@@ -144,9 +144,9 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "",
     ),
     "predicted": (
-        "What the curvature of the energy at the mean state predicts of the summed signal of one place (line), and "
-        "what was measured (points with 95 % intervals), at each contrast. Where they agree, the verdict follows from "
-        "the energy.",
+        "What the curvature of the energy at the mean state predicts of the summed signal of one place (line; none "
+        "where nothing is predicted), and what was measured (points with 95 % intervals), at each contrast. "
+        "Where they agree, the verdict follows from the energy.",
         "",
     ),
     "verdicts": (

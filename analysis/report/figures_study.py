@@ -16,6 +16,12 @@ from runtime.files import write_figure
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
 MARKS = "osD^vP"
+# Levels whose value in a config says little: (factor, level): its name in the figure.
+NAMES = {
+    ("name", "natural"): "natural", ("name", "natural_scrambled"): "scrambled", ("name", "natural_white"): "white",
+    ("mixing", "separate"): "additive", ("mixing", "joint"): "joint",
+    ("contrast", "None"): "kept", ("contrast", "0.2"): "stretched",
+}  # fmt: skip
 
 
 def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.Path) -> None:
@@ -44,16 +50,17 @@ def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.
                 axis.plot(place, each.controls[SHUFFLED][key], "x", color=GREY, ms=3.5, zorder=0)
         if key in UNITS:
             axis.axhline(UNITS[key].threshold, color=GREY, lw=0.8, ls="--")
-        axis.set_xticks(range(len(known[0])), [level.replace("_", "\n") for level in known[0]], fontsize=7)
+        ticks = [NAMES.get((factors[0], level), level.replace("_", "\n")) for level in known[0]]
+        axis.set_xticks(range(len(known[0])), ticks, fontsize=7)
         axis.set_xlim(-0.6, len(known[0]) - 0.4)
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
     handles = [
-        axes[0].plot([], [], "o", color=COLOURS[place % len(COLOURS)], label=f"{factors[1]} {level}")[0]
+        axes[0].plot([], [], "o", color=COLOURS[place % len(COLOURS)], label=_name(factors[1], level))[0]
         for place, level in enumerate(known[1] if len(factors) > 1 else ())
     ]
     handles += [
-        axes[0].plot([], [], MARKS[place % len(MARKS)], color=GREY, label=f"{factors[2]} {level}")[0]
+        axes[0].plot([], [], MARKS[place % len(MARKS)], color=GREY, label=_name(factors[2], level))[0]
         for place, level in enumerate(known[2] if len(factors) > 2 else ())
     ]
     if not all(each.stationary for each in networks):
@@ -62,6 +69,10 @@ def draw_study(networks: Sequence[Any], shown: Mapping[str, str], path: pathlib.
         handles.append(axes[0].plot([], [], "x", color=GREY, label="the same with shuffled weights")[0])
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
     write_figure(path, figure, dpi=110)
+
+
+def _name(factor: str, level: str) -> str:
+    return NAMES.get((factor, level), f"{factor} {level}")
 
 
 def _look(network: Any, factors: Sequence[str], known: Sequence[Sequence[str]]) -> tuple[float, int, int]:

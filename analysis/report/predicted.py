@@ -79,7 +79,7 @@ def compare(
 
 
 def draw(comparisons: Sequence[Comparison]) -> Figure:
-    """Draw every quantity against contrast: predicted as a line, measured as points with their intervals."""
+    """Draw every quantity against contrast: predicted as a line with dots, measured as points with their intervals."""
     figure = new_figure(height=2.9)
     for axis, each in zip(figure.subplots(1, len(comparisons)), comparisons, strict=True):
         style_axes(axis, "contrast", each.unit, each.name)
@@ -87,7 +87,8 @@ def draw(comparisons: Sequence[Comparison]) -> Figure:
             note(axis, "neither predicted\nnor measured")
             continue
         if each.predicted is not None:
-            axis.plot(each.predicted.contrast, each.predicted.values, color=BLUE, lw=1.4, label="curvature")
+            axis.plot(each.predicted.contrast, each.predicted.values, ".-", color=BLUE, lw=1.4, ms=4,
+                      label="curvature")  # fmt: skip
         if each.measured is not None:
             _points(axis, each.measured)
         # None of them can be below 0, and a change is to be seen beside the whole.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.checks.networks import by_seed, over_networks, student
+from analysis.checks.networks import by_seed, over_networks, p_of_zero, student
 from analysis.checks.table import holm
 from analysis.study.effects import Effect, interactions, main_effects
 from analysis.study.networks import BESIDE, CHECKS, CONTROLS, LEARNED, PREDICTED, RESPONSE, SEED, Network, read_networks
@@ -158,31 +158,36 @@ def _verdicts(networks: Sequence[Network]) -> list[str]:
 
 
 def _less_control(networks: Sequence[Network], control: str) -> list[str]:
-    """Paired differences; a network of which one of the two numbers was not measured is left out."""
-    lines = [f"| check | networks | field | {CONTROLS[control]} | difference | 95 % | alone, {CONTROLS[control]} |",
-             "|---|---|---|---|---|---|---|"]  # fmt: skip
-    seeds = _seeds(networks)
-    for check, name in CHECKS.items():
-        pairs = np.array([[each.numbers[check], each.controls.get(control, {}).get(check, np.nan)]
-                          for each in networks])  # fmt: skip
+    """Paired differences over seeds; bold: Holm's p, over all differences from all controls, is below .05.
+
+    A network of which one of the two numbers was not measured is left out.
+    """
+    seeds, found = _seeds(networks), {}
+    for other, check in itertools.product(CONTROLS, CHECKS):
+        pairs = np.array([[each.numbers[check], each.controls.get(other, {}).get(check, np.nan)] for each in networks])
         units = by_seed(pairs[:, 0] - pairs[:, 1], seeds)
-        pairs = pairs[np.isfinite(pairs).all(axis=1)]
         if units.size > 2:
-            found, low, high = student(units)
-            mark = "**" if low > 0 or high < 0 else ""
-            alone = _count(each.said[control][check] for each in networks if control in each.said)
-            lines.append(f"| {name} | {len(pairs)} | {pairs[:, 0].mean():.3g} | {pairs[:, 1].mean():.3g} | "
-                         f"{mark}{found:.3g}{mark} | {low:.3g} to {high:.3g} | {alone} |")  # fmt: skip
+            found[other, check] = pairs[np.isfinite(pairs).all(axis=1)], units
+    corrected = dict(zip(found, holm([p_of_zero(units) for _, units in found.values()]), strict=True))
+    lines = [f"| check | networks | field | {CONTROLS[control]} | difference | 95 % | p, Holm's of {len(found)} | "
+             f"alone, {CONTROLS[control]} |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for check in (check for other, check in found if other == control):
+        (pairs, units), p = found[control, check], corrected[control, check]
+        difference, low, high = student(units)
+        mark = "**" if p < 0.05 else ""
+        alone = _count(each.said[control][check] for each in networks if control in each.said)
+        lines.append(f"| {CHECKS[check]} | {len(pairs)} | {pairs[:, 0].mean():.3g} | {pairs[:, 1].mean():.3g} | "
+                     f"{mark}{difference:.3g}{mark} | {low:.3g} to {high:.3g} | {p:.2g} | {alone} |")  # fmt: skip
     return lines if len(lines) > 2 else FEW
 
 
 def _effects(networks: Sequence[Network]) -> list[str]:
-    """Bold: the interval excludes 0; Holm's p is over all effects of the table."""
+    """Bold: Holm's p, over all effects of the table, is below .05."""
     found = [(name, effect) for key, name in SHOWN.items() for effect in main_effects(*_model(networks, key))]
     corrected = holm([effect.p_value for _, effect in found])
     lines = [f"| number | factor | difference | 95 % | p, Holm's of {len(found)} |", "|---|---|---|---|---|"]
     lines += [
-        f"| {name} | {_difference(effect)} | {p:.2g} |" for (name, effect), p in zip(found, corrected, strict=True)
+        f"| {name} | {_difference(effect, p)} | {p:.2g} |" for (name, effect), p in zip(found, corrected, strict=True)
     ]
     return lines if found else FEW
 
@@ -198,7 +203,7 @@ def _interactions(networks: Sequence[Network]) -> list[str]:
         for factor, other in itertools.permutations(each.factors) if p < 0.05 else ():
             for level in dict.fromkeys(network.levels[other] for network in networks):
                 chosen = [network for network in networks if network.levels[other] == level]
-                inside += [f"| {SHOWN[key]} | {other} {level} | {_difference(effect)} |"
+                inside += [f"| {SHOWN[key]} | {other} {level} | {_difference(effect, effect.p_value)} |"
                            for effect in main_effects(*_model(chosen, key)) if effect.factor == factor]  # fmt: skip
     return [*lines, *(["", *inside] if len(inside) > 2 else [])] if found else FEW
 
@@ -210,8 +215,8 @@ def _model(networks: Sequence[Network], key: str):
     return values, [{factor: each.levels[factor] for factor in varied} for each in networks], _seeds(networks)
 
 
-def _difference(effect: Effect) -> str:
-    mark = "**" if effect.low > 0 or effect.high < 0 else ""
+def _difference(effect: Effect, p: float) -> str:
+    mark = "**" if p < 0.05 else ""
     return (f"{effect.factor}: {effect.one} less {effect.other} | {mark}{effect.found:.3g}{mark} | "
             f"{effect.low:.3g} to {effect.high:.3g}")  # fmt: skip
 

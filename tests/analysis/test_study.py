@@ -7,11 +7,12 @@ import pytest
 from scipy import stats
 
 from analysis.checks.networks import UNITS
-from analysis.report.figures_study import draw_study
+from analysis.report.figures_study import NAMES, draw_study
 from analysis.study import __main__ as command
 from analysis.study import tables
 from analysis.study.effects import interactions, main_effects
 from analysis.study.networks import CHECKS, Network, factors_of, read_networks
+from configs.study import scenes
 from runtime.errors import ConfigError
 
 SCENES, KINDS = ("natural", "white", "scrambled"), ("additive", "joint")
@@ -84,7 +85,26 @@ def test_networks_of_one_seed_are_one_unit():
     span = stats.t.interval(0.95, 3, np.mean(values), np.std(list(noise.values()), ddof=1) / 2)
     assert f"{span[0]:.3g} to {span[1]:.3g}" in row and "in 24 of" not in row and "of 24 networks" in row
     text = "\n".join(tables._less_control(made, "langevin"))
-    assert "| 24 |" in text and "**0.5** | 0.5 to 0.5 | 24 undecided |" in text
+    assert "| 24 |" in text and "**0.5** | 0.5 to 0.5 |" in text and "| 24 undecided |" in text
+
+
+def test_differences_from_controls_are_corrected_for_all_of_them():
+    """Student's test over the means of seeds; its p times the number of differences, and bold by that alone."""
+    off = {"langevin": (0.3, 0.1, 0.35, 0.2), "shuffled_weights": (0.3, -0.2, 0.1, -0.3)}
+    made = [network(seed=str(seed))._replace(
+                controls={control: dict.fromkeys(CHECKS, 0.5 - by[seed]) for control, by in off.items()},
+                said={control: dict.fromkeys(CHECKS, "absent") for control in off})
+            for seed in range(4) for _ in range(2)]  # fmt: skip
+    test, count = stats.ttest_1samp(off["langevin"], 0), 2 * len(CHECKS)
+    alone, span = test.pvalue, test.confidence_interval(0.95)
+    assert alone < 0.05 < count * alone  # the interval excludes 0, and is one of many
+    row = tables._less_control(made, "langevin")[2]
+    assert "**" not in row and f"| 0.237 | {span.low:.3g} to {span.high:.3g} | {count * alone:.2g} | 8 absent |" in row
+    found = [each._replace(controls={**each.controls, "langevin": dict.fromkeys(CHECKS, 0.01 * int(each.seed))})
+             for each in made]  # fmt: skip
+    text = tables._less_control(found, "langevin")
+    assert f"Holm's of {count}" in text[0] and "| **0.485** |" in text[2]
+    assert "**" not in "".join(tables._less_control(found, "shuffled_weights"))
 
 
 def test_interactions_are_found_and_taken_apart():
@@ -116,7 +136,7 @@ def test_intervals_of_effects_cover_the_truth():
     covered = [
         each.low < 0 < each.high for _ in range(150) for each in main_effects(rng.standard_normal(12), levels)[:1]
     ]
-    assert 0.9 < np.mean(covered) <= 1
+    assert 0.9 < np.mean(covered) < 0.99  # of 150 draws: .95 ± .018
 
 
 def test_networks_without_stationary_chains_are_marked_and_judged_apart(tmp_path):
@@ -140,6 +160,12 @@ def test_networks_without_stationary_chains_are_marked_and_judged_apart(tmp_path
     draw_study([*good, *bad], CHECKS, tmp_path / "images" / "study.png")
     assert (tmp_path / "images" / "study.png").stat().st_size > 10_000
     assert set(CHECKS) < set(UNITS)
+
+
+def test_the_figure_names_levels_as_the_study_of_scenes_does():
+    named = {("name", value): name for name, value in scenes.DATA.items()}
+    named |= {("contrast", str(value)): name for name, value in scenes.CONTRASTS.items()}
+    assert named | {("mixing", mixing): name for name, (mixing, _) in scenes.NETWORKS.items()} == NAMES
 
 
 def test_folders_that_hold_no_study_say_so(tmp_path, capsys):
