@@ -117,6 +117,7 @@ def test_every_field_changes_what_is_written_or_is_refused(made, tmp_path):
     before, others = variability.assess(config, tmp_path / "before"), {
         "folds.count": 3, "folds.seed": 1, "scores.reliable": 0.97, "scores.resamples": 41, "fields.white": "other.npz",
         "fields.scrambled": "other.npz", "fields.latents": "other.npz", "fields.shuffled_weights": "field.npz",
+        "data.recordings": ("b",),
     }  # fmt: skip
     assert {*others} == {*flatten(config)} - {"package", "data.path"}
     for field, value in others.items():
