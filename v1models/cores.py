@@ -19,6 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from runtime.errors import ConfigError, did_you_mean
+from v1models.repeats import shrink
 
 COMPRESSIONS = {
     "power": lambda energy: energy,
@@ -106,8 +107,14 @@ def energy_maps(images: jax.Array, filters: np.ndarray, grid: int, compression: 
 BANKS = {"steerable": steerable_filters, "gabor": gabor_filters}
 
 
-def bank(family: ConfigDict, size: int) -> Callable[[jax.Array], jax.Array]:
-    """Returns the differentiable map from images (n, size, size) to features that a family's config describes."""
+def fixed_core(family: ConfigDict, size: int) -> Callable[[jax.Array], jax.Array]:
+    """Returns the differentiable map from images (n, size, size) to features that a family's config describes.
+
+    Raises:
+        ConfigError: by the map, where images cannot be averaged to the family's grid.
+    """
+    if family.core == "pixels":
+        return lambda images: shrink(images[..., None], family.grid)
     filters = BANKS[family.core](size, family.scales, family.orientations, family.highest)
     return lambda images: energy_maps(images, filters, family.grid, family.compression)
 

@@ -111,12 +111,7 @@ def linear(
         units: which of the N.
         strengths: (folds, N), chosen in cross-validation; each unit's geometric median is taken.
     """
-    if family.core == "pixels":
-
-        def features(pictures):
-            return repeats.shrink(pictures[..., None], family.grid)
-    else:
-        features = cores.bank(family, images.shape[1])
+    features = cores.fixed_core(family, images.shape[1])
     maps = np.asarray(jax.jit(features)(images), np.float64)
     middle = np.exp(np.median(np.log(strengths), axis=0))
     fitted = [ridge.weights(maps, responses[:, unit], middle[unit]) for unit in units]

@@ -64,9 +64,7 @@ def compare(config: ConfigDict, workdir: str | os.PathLike) -> pd.DataFrame:
         if family.core != "trained"
     }
     singles = fit_families(config, features, images, recording, made, folder)
-    blocks = np.empty(len(images), int)
-    for index, fold in enumerate(made):
-        blocks[fold.test] = index
+    blocks = repeats.tested_in(made)
 
     def collect(predictions):
         return scores.collect(predictions, recording.trials, recording.groups, blocks)
@@ -143,10 +141,8 @@ def make_features(family: ConfigDict, images: np.ndarray, name: str, rows: np.nd
     try:
         if family.core == "file":
             found = cores.read_features(family.path, len(images))
-        elif family.core == "pixels":
-            found = np.asarray(repeats.shrink(images[..., None], family.grid), np.float64)
         else:
-            found = np.asarray(jax.jit(cores.bank(family, images.shape[1]))(images), np.float64)
+            found = np.asarray(jax.jit(cores.fixed_core(family, images.shape[1]))(images), np.float64)
         return found if rows is None else found[rows]
     except ConfigError as error:
         raise ConfigError(f"config.families.{name}: {error}") from None

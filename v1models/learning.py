@@ -43,9 +43,7 @@ def learning_curves(
         folder: of the run.
     """
     keep, responses, rows = reliability > config.scores.reliable, recording.average, []
-    blocks = np.empty(len(responses), int)
-    for index, fold in enumerate(made):
-        blocks[fold.test] = index
+    blocks = repeats.tested_in(made)
     curves = [(family, count) for family in config.learning.families for count in config.learning.groups]
     columns = ["family", "groups", "value", "low", "high"]
     if not curves:

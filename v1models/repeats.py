@@ -252,3 +252,11 @@ def folds(groups: np.ndarray, count: int = 5, validation: int = 2, seed: int | N
         test, held = np.isin(groups, order[tested]), np.isin(groups, order[following])
         made.append(Fold(*(np.flatnonzero(rows) for rows in (~test & ~held, held, test))))
     return made
+
+
+def tested_in(made: Sequence[Fold]) -> np.ndarray:
+    """Returns the index of the fold in which each image is tested, (n,)."""
+    found = np.empty(sum(len(fold.test) for fold in made), int)
+    for index, fold in enumerate(made):
+        found[fold.test] = index
+    return found

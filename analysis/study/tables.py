@@ -62,9 +62,8 @@ def page_of(networks: Sequence[Network]) -> str:
     for chosen, title in shown if 0 < len(good) < len(networks) else shown[:1]:
         title = f"{title} ({len(chosen)})"
         lines += ["", f"## Verdicts over {title}", "", *_verdicts(chosen)]
-        for control, name in CONTROLS.items():
-            if any(control in each.controls for each in chosen):
-                lines += ["", f"## Less the same network under {name}, {title}", "", *_less_control(chosen, control)]
+        for control, table in _less_controls(chosen).items():
+            lines += ["", f"## Less the same network under {CONTROLS[control]}, {title}", "", *table]
         lines += ["", f"## Effects of the factors, {title}", "", *_effects(chosen)]
         lines += ["", f"## Interactions of the factors, {title}", "", *_interactions(chosen)]
     return "\n".join(lines) + "\n"
@@ -157,28 +156,33 @@ def _verdicts(networks: Sequence[Network]) -> list[str]:
     return lines
 
 
-def _less_control(networks: Sequence[Network], control: str) -> list[str]:
-    """Paired differences over seeds; bold: Holm's p, over all differences from all controls, is below .05.
+def _less_controls(networks: Sequence[Network]) -> dict[str, list[str]]:
+    """A table of paired differences over seeds for each control that was recorded.
 
-    A network of which one of the two numbers was not measured is left out.
+    Bold: Holm's p, over all differences from all controls, is below .05.  A network of which one of the two numbers was
+    not measured is left out.
     """
     seeds, found = _seeds(networks), {}
-    for other, check in itertools.product(CONTROLS, CHECKS):
-        pairs = np.array([[each.numbers[check], each.controls.get(other, {}).get(check, np.nan)] for each in networks])
+    recorded = [control for control in CONTROLS if any(control in each.controls for each in networks)]
+    for control, check in itertools.product(recorded, CHECKS):
+        numbers = [(each.numbers[check], each.controls.get(control, {}).get(check, np.nan)) for each in networks]
+        pairs = np.array(numbers)
         units = by_seed(pairs[:, 0] - pairs[:, 1], seeds)
         if units.size > 2:
-            found[other, check] = pairs[np.isfinite(pairs).all(axis=1)], units
-    corrected = dict(zip(found, holm([p_of_zero(units) for _, units in found.values()]), strict=True))
-    lines = [f"| check | networks | field | {CONTROLS[control]} | difference | 95 % | p, Holm's of {len(found)} | "
-             f"alone, {CONTROLS[control]} |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    for check in (check for other, check in found if other == control):
-        (pairs, units), p = found[control, check], corrected[control, check]
+            found[control, check] = pairs[np.isfinite(pairs).all(axis=1)], units
+    corrected = holm([p_of_zero(units) for _, units in found.values()])
+    tables = {control: [f"| check | networks | field | {name} | difference | 95 % | p, Holm's of {len(found)} | "
+                        f"alone, {name} |", "|---|---|---|---|---|---|---|---|"]
+              for control, name in CONTROLS.items() if control in recorded}  # fmt: skip
+    for ((control, check), (pairs, units)), p in zip(found.items(), corrected, strict=True):
         difference, low, high = student(units)
         mark = "**" if p < 0.05 else ""
         alone = _count(each.said[control][check] for each in networks if control in each.said)
-        lines.append(f"| {CHECKS[check]} | {len(pairs)} | {pairs[:, 0].mean():.3g} | {pairs[:, 1].mean():.3g} | "
-                     f"{mark}{difference:.3g}{mark} | {low:.3g} to {high:.3g} | {p:.2g} | {alone} |")  # fmt: skip
-    return lines if len(lines) > 2 else FEW
+        tables[control].append(
+            f"| {CHECKS[check]} | {len(pairs)} | {pairs[:, 0].mean():.3g} | {pairs[:, 1].mean():.3g} | "
+            f"{mark}{difference:.3g}{mark} | {low:.3g} to {high:.3g} | {p:.2g} | {alone} |"
+        )
+    return {control: lines if len(lines) > 2 else FEW for control, lines in tables.items()}
 
 
 def _effects(networks: Sequence[Network]) -> list[str]:

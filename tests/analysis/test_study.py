@@ -84,7 +84,7 @@ def test_networks_of_one_seed_are_one_unit():
     row = next(line for line in tables._verdicts(made) if line.startswith("| channels share"))
     span = stats.t.interval(0.95, 3, np.mean(values), np.std(list(noise.values()), ddof=1) / 2)
     assert f"{span[0]:.3g} to {span[1]:.3g}" in row and "in 24 of" not in row and "of 24 networks" in row
-    text = "\n".join(tables._less_control(made, "langevin"))
+    text = "\n".join(tables._less_controls(made)["langevin"])
     assert "| 24 |" in text and "**0.5** | 0.5 to 0.5 |" in text and "| 24 undecided |" in text
 
 
@@ -98,13 +98,13 @@ def test_differences_from_controls_are_corrected_for_all_of_them():
     test, count = stats.ttest_1samp(off["langevin"], 0), 2 * len(CHECKS)
     alone, span = test.pvalue, test.confidence_interval(0.95)
     assert alone < 0.05 < count * alone  # the interval excludes 0, and is one of many
-    row = tables._less_control(made, "langevin")[2]
+    row = tables._less_controls(made)["langevin"][2]
     assert "**" not in row and f"| 0.237 | {span.low:.3g} to {span.high:.3g} | {count * alone:.2g} | 8 absent |" in row
     found = [each._replace(controls={**each.controls, "langevin": dict.fromkeys(CHECKS, 0.01 * int(each.seed))})
              for each in made]  # fmt: skip
-    text = tables._less_control(found, "langevin")
+    text = tables._less_controls(found)["langevin"]
     assert f"Holm's of {count}" in text[0] and "| **0.485** |" in text[2]
-    assert "**" not in "".join(tables._less_control(found, "shuffled_weights"))
+    assert "**" not in "".join(tables._less_controls(found)["shuffled_weights"])
 
 
 def test_interactions_are_found_and_taken_apart():
